@@ -1,0 +1,182 @@
+"""The Crammer-Singer dual, one sweep over rows a call.
+
+    P(W) = 1/2 ||W||^2 + C sum_i s_i xi_i,   xi_i = max_m (1[m != y_i] + w_m.x_i) - w_{y_i}.x_i
+    D    = -1/2 ||W(alpha)||^2 + sum_i alpha_{i, y_i},        W(alpha) = sum_i alpha_i x_i^T
+
+is worked on through beta_i = C s_i e_{y_i} - alpha_i in the simplex of size C s_i. With the scores
+s_i = W x_i + 1 - e_{y_i}, any W and any feasible beta,
+
+    P(W) - D(beta) = sum_i g_i + 1/2 ||W - W(beta)||^2,   g_i = sum_m beta_im (max_k s_ik - s_im),
+
+a sum of non-negative terms. A sweep visits rows in the given order and moves each to the exact
+maximizer of D over beta_i, the projection of beta_i + s_i / ||x_i||^2 onto its simplex.
+
+Keerthi et al. 2008, "A sequential dual method for large scale multi-class linear SVMs";
+Blondel, Fujino and Ueda 2014, "Large-scale multiclass support vector machine training via
+Euclidean projection onto the simplex".
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from kernels cimport (
+    CS_BLOCK, CS_LANES, cs_kernels, cs_problem, cs_select, int32_t, int64_t, uint64_t
+)
+
+LANES = CS_LANES
+BLOCK = CS_BLOCK
+
+# rows are handed to a kernel in pieces of about this many multiplications, so that a signal is
+# seen within a fraction of a second
+cdef int64_t PIECE = 40_000_000
+
+cdef const cs_kernels *_kernels = cs_select(b"")
+
+
+def instruction_set(name=None):
+    """Name of the instruction set in use; a name (or "" for the best) selects it."""
+    global _kernels
+    cdef const cs_kernels *found
+    if name is not None:
+        found = cs_select(name.encode())
+        if found is NULL:
+            raise ValueError(f"this processor cannot run the {name!r} kernels")
+        _kernels = found
+    return _kernels.name.decode()
+
+
+def shuffle(int32_t[::1] rows, uint64_t state):
+    """Permutes rows in place; returns the generator's next state (xorshift64*)."""
+    cdef Py_ssize_t i, j
+    cdef int32_t swap
+    with nogil:
+        for i in range(rows.shape[0] - 1, 0, -1):
+            state ^= state >> 12
+            state ^= state << 25
+            state ^= state >> 27
+            j = <Py_ssize_t>((((state * 0x2545F4914F6CDD1DULL) >> 32) * <uint64_t>(i + 1)) >> 32)
+            swap = rows[i]
+            rows[i] = rows[j]
+            rows[j] = swap
+    return state
+
+
+cdef void *_address(str name, array, dict owners) except? NULL:
+    """Where a C-contiguous array starts; owners keeps it alive."""
+    if array is None:
+        return NULL
+    if not array.flags.c_contiguous:
+        raise ValueError("kernels take C-contiguous arrays")
+    owners[name] = array
+    return <void *><size_t>array.ctypes.data
+
+
+cdef class Problem:
+    """Arrays of one problem (see kernels.h), kept alive while kernels point into them."""
+
+    cdef cs_problem p
+    cdef const cs_kernels *kernels
+    cdef int pair
+    cdef int64_t rows_per_piece
+    cdef dict owners
+
+    def __init__(self, x, *, n_rows, n_features, n_classes, y, bias, indices=None, indptr=None):
+        self.owners = {}
+        self.kernels = _kernels
+        self.p.x = _address("x", x, self.owners)
+        self.p.indices = <const int32_t *>_address("indices", indices, self.owners)
+        self.p.indptr = <const int64_t *>_address("indptr", indptr, self.owners)
+        self.p.y = <const int32_t *>_address("y", y, self.owners)
+        self.p.n_features = n_features
+        self.p.n_classes = n_classes
+        self.p.bias = bias
+        self.pair = 0 if x.dtype.char == "f" else 2
+        # the cost of a row: its stored values times the (padded) classes
+        cdef int64_t width = n_features if indptr is None else x.shape[0] // n_rows + 1
+        self.rows_per_piece = max(CS_BLOCK, PIECE // (width * n_classes))
+
+    def set_state(self, w, b, cap, step, margin):
+        owners = self.owners
+        self.p.w = _address("w", w, owners)
+        self.p.stride = w.shape[1]
+        self.p.b = _address("b", b, owners)
+        self.p.cap = <const double *>_address("cap", cap, owners)
+        self.p.step = <const double *>_address("step", step, owners)
+        self.p.margin = _address("margin", margin, owners)
+        if self.pair < 2:
+            self.pair = 0 if w.dtype.char == "f" else 1
+
+    def set_dense_duals(self, beta):
+        self.p.beta = _address("beta", beta, self.owners)
+
+    def set_packed_duals(self, start, count, room, pool_class, pool_value, pool_used, scratch,
+                         scratch_class):
+        owners = self.owners
+        self.p.beta = NULL
+        self.p.start = <int64_t *>_address("start", start, owners)
+        self.p.count = <int32_t *>_address("count", count, owners)
+        self.p.room = <int32_t *>_address("room", room, owners)
+        self.p.pool_class = <int32_t *>_address("pool_class", pool_class, owners)
+        self.p.pool_value = _address("pool_value", pool_value, owners)
+        self.p.pool_size = pool_value.shape[0]
+        self.p.pool_used = pool_used
+        self.p.scratch = _address("scratch", scratch, owners)
+        self.p.scratch_class = <int32_t *>_address("scratch_class", scratch_class, owners)
+
+    @property
+    def state_dtype(self):
+        return "f" if self.pair == 0 else "d"
+
+    def epoch(self, int32_t[::1] rows, int32_t[::1] kept):
+        """Sweeps rows; returns (visited, number kept, gap), visited < len(rows) if the pool of
+        duals is full."""
+        cdef double gap = 0.0
+        cdef int64_t done = 0, n_kept = 0, piece, visited, m = rows.shape[0]
+        while done < m:
+            piece = min(self.rows_per_piece, m - done)
+            with nogil:
+                visited = self.kernels.epoch[self.pair](
+                    &self.p, &rows[done], piece, &kept[0], &n_kept, &gap
+                )
+            done += visited
+            PyErr_CheckSignals()
+            if visited < piece:
+                break
+        return done, n_kept, gap
+
+    def score(self, int32_t[::1] rows, float[::1] slack):
+        """Measures rows; returns their gap."""
+        cdef double gap = 0.0
+        cdef int64_t done = 0, piece, m = rows.shape[0]
+        while done < m:
+            piece = min(self.rows_per_piece, m - done)
+            with nogil:
+                gap += self.kernels.score[self.pair](&self.p, &rows[done], piece, &slack[done])
+            done += piece
+            PyErr_CheckSignals()
+        return gap
+
+    def weights(self, int32_t[::1] rows, double sign, double[:, ::1] w, double[::1] b):
+        """Adds sign times alpha_i x_i^T of the rows to w and alpha_i to b; returns sign times the
+        sum of alpha_{i, y_i}."""
+        cdef double total = 0.0
+        cdef int64_t done = 0, piece, m = rows.shape[0]
+        while done < m:
+            piece = min(self.rows_per_piece, m - done)
+            with nogil:
+                total += self.kernels.weights[self.pair](
+                    &self.p, &rows[done], piece, sign, &w[0, 0], &b[0]
+                )
+            done += piece
+            PyErr_CheckSignals()
+        return total
+
+    def norms(self, const double[::1] probe, double[::1] norms, double[::1] keys):
+        """Squared norms of all rows, and keys that are equal for equal rows."""
+        cdef int64_t done = 0, piece, m = norms.shape[0]
+        while done < m:
+            piece = min(self.rows_per_piece, m - done)
+            with nogil:
+                self.kernels.norms[self.pair](
+                    &self.p, done, done + piece, &probe[0], &norms[0], &keys[0]
+                )
+            done += piece
+            PyErr_CheckSignals()

@@ -1,0 +1,77 @@
+/* The compiled kernels of the Crammer-Singer solver: one table of functions per instruction set. */
+#ifndef SKATTRIB_KERNELS_H
+#define SKATTRIB_KERNELS_H
+
+#include <stdint.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define CS_X86 1
+#include <immintrin.h>
+#else
+#define CS_X86 0
+#endif
+
+/* Up to this many classes the duals are a dense matrix with rows of this width (one cache line in
+ * float32); beyond it every row is a short list of (class, value) in a pool. */
+#define CS_LANES 16
+
+/* Rows are scored this many at a time where their order allows it. */
+#define CS_BLOCK 8
+
+/* Three types: x and the duals are float or double together ("X"), W and the scores are either
+ * ("S"). cap and step are double. */
+typedef struct {
+    int64_t n_features, n_classes;
+    const void *x;          /* X: rows of n_features, or CSR values */
+    const int32_t *indices; /* CSR columns; NULL means dense */
+    const int64_t *indptr;
+    const int32_t *y;       /* class index of each row */
+    const double *cap;      /* C s_i */
+    const double *step;     /* 1 / (||x_i||^2 + bias) */
+    int bias;               /* 1: a constant feature 1 is implied */
+    void *w;                /* S, dense x: (n_classes, stride); CSR x: (n_features, stride) */
+    int64_t stride;         /* a multiple of CS_LANES, zero beyond the data */
+    void *b;                /* S, (classes padded to CS_LANES): weights of the constant feature */
+    const void *margin;     /* S, narrow only: (n_classes, CS_LANES), 1 - e_y, -1e30 beyond */
+    /* beta = C s_i e_{y_i} - alpha_i >= 0, sum_m beta_im = C s_i */
+    void *beta;             /* X, narrow: (n, CS_LANES); NULL means wide */
+    int64_t *start;         /* wide: first pool entry, entries used and entries owned by each row */
+    int32_t *count, *room;
+    int32_t *pool_class;
+    void *pool_value;       /* X */
+    int64_t pool_used, pool_size;
+    void *scratch;          /* S, wide: (CS_BLOCK + 3) * padded classes */
+    int32_t *scratch_class; /* wide: padded classes */
+} cs_problem;
+
+/* epoch:   visits rows[0..m) in order, moves each to the maximizer of D over its duals, keeps
+ *          W = W(beta), and writes the rows worth another visit to kept (may be rows itself): all
+ *          but those at a vertex of their simplex that stays optimal. Adds sum_i g_i as met, where
+ *          g_i = sum_m beta_im (max_k s_ik - s_im). Returns rows visited: fewer than m when the pool must grow.
+ * score:   adds the same sum without moving anything; slack[t] = how far the class that holds all
+ *          of the row's mass is above the others, negative for a row that is not settled.
+ * weights: w += sign * sum_i alpha_i x_i^T over rows[0..m), b likewise, in double; returns
+ *          sign * sum_i alpha_{i, y_i}.
+ * norms:   ||x_i||^2 and a key, equal for equal rows, of each row in [first, last). */
+typedef struct {
+    const char *name;
+    /* indexed by types: 0 = float X, float S; 1 = float X, double S; 2 = double X, double S */
+    int64_t (*epoch[3])(cs_problem *, const int32_t *rows, int64_t m, int32_t *kept,
+                        int64_t *n_kept, double *gap);
+    double (*score[3])(const cs_problem *, const int32_t *rows, int64_t m, float *slack);
+    double (*weights[3])(const cs_problem *, const int32_t *rows, int64_t m, double sign,
+                         double *w, double *b);
+    void (*norms[3])(const cs_problem *, int64_t first, int64_t last, const double *probe,
+                     double *norms, double *keys);
+} cs_kernels;
+
+extern const cs_kernels cs_kernels_baseline;
+#if CS_X86
+extern const cs_kernels cs_kernels_avx2;
+extern const cs_kernels cs_kernels_avx512;
+#endif
+
+/* The best table that this processor runs, or the named one; NULL when it cannot run it. */
+const cs_kernels *cs_select(const char *name);
+
+#endif

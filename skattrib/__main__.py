@@ -1,0 +1,393 @@
+"""The command line: a demonstration on digits, and explanations of the rows of a file."""
+
+import argparse
+import io
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.utils import gen_batches
+from sklearn.utils.extmath import row_norms
+
+from skattrib._rows import InputError, Rows, is_table, read_matrices
+from skattrib._tables import cell, print_table, printable, read_tables, warnings_as_notes, write
+from skattrib.dual_view import DualViewExplainer
+from skattrib.metrics import class_detection_score
+
+DEMO_C = 0.1
+SHOWN = 5  # rows explained on screen unless asked otherwise
+BATCH = 256  # test rows scored at a time
+
+DESCRIPTION = """\
+Which training rows made a linear classifier say this, and by how much.
+
+Without a command: a demonstration on the handwritten digits of scikit-learn."""
+
+EXAMPLES = """\
+examples:
+  skattrib
+  skattrib explain train.csv test.csv --target species
+  skattrib explain train.parquet test.csv --target churn --id customer --output why.csv
+  skattrib explain train.npz test.npz --C 0.01 --rows 3,17 --target-class cat
+  skattrib explain train.npy test.npy --labels y_train.npy --output why.json"""
+
+EXPLAIN = """\
+Fit DualView's multiclass SVM on TRAIN and explain its decisions on the rows of TEST.
+
+CSV and Parquet (pip install "skattrib[cli]"): numeric columns are standardized, all others one-hot
+encoded. NPZ with arrays X and y, NPZ of scipy.sparse.save_npz, or NPY with --labels: used as they
+are. TEST may have labels too: then its misclassified rows come first.
+
+A positive value raises the explained decision value (a proponent), a negative one lowers it (an
+opponent); over all training rows the values sum to it. Rows are numbered from 0."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments, those of the process by default.
+
+    Returns
+    -------
+    code : int
+        0 if all went well, 2 for bad input or usage, 130 if interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # labels beyond the terminal's encoding
+    try:
+        try:
+            args = _parser().parse_args(argv)
+            args.run(args)
+            code = 0
+        except SystemExit as stop:  # --help, --version
+            code = stop.code or 0
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        message = str(error)
+    except BrokenPipeError:
+        # The reader has had enough; what is still buffered must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt:
+        print("skattrib: interrupted", file=sys.stderr)
+        return 130
+    except MemoryError as error:
+        message = f"out of memory {error}"
+    except OSError as error:
+        message = f"cannot write the output: {error}"
+    print(f"skattrib: error: {printable(message)}", file=sys.stderr)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message):
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def _parser():
+    style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    parser = _Parser(prog="skattrib", description=DESCRIPTION, epilog=EXAMPLES, **style)
+    parser.add_argument("--version", action="version", version=f"skattrib {version('skattrib')}")
+    parser.set_defaults(run=_demo)
+    _add_fit_options(parser, f"{DEMO_C} on digits", None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    style |= {"description": EXPLAIN, "epilog": EXAMPLES}
+    explain = commands.add_parser("explain", help="explain the rows of a file", **style)
+    explain.set_defaults(run=_explain)
+    add = explain.add_argument
+    add("train", metavar="TRAIN", help="training rows: .csv, .parquet, .npz or .npy")
+    add("test", metavar="TEST", help="rows to explain, in a file of the same sort")
+    add("--target", metavar="COLUMN", help="column of the class labels (tables)")
+    add("--id", metavar="COLUMN", help="column of row ids, not a feature (tables)")
+    add("--labels", metavar="FILE.npy", help="class labels of TRAIN (matrices)")
+    add("--test-labels", metavar="FILE.npy", help="class labels of TEST (matrices)")
+    add("--standardize", action="store_true", help="mean 0, variance 1 (matrices)")
+    # A value given before the command stays, hence no default here.
+    _add_fit_options(explain, "1 / mean||x||^2", argparse.SUPPRESS)
+    add("--fit-intercept", action=argparse.BooleanOptionalAction, default=True)
+    add("--max-iter", type=_count, default=1000, metavar="N", help="sweeps of the solver at most")
+    add("--top", type=_count, default=5, metavar="K", help="rows of either sign (default: 5)")
+    add("--target-class", metavar="LABEL", help="explain this class, not the predicted one")
+    which = explain.add_mutually_exclusive_group()
+    which.add_argument("--rows", type=_numbers, metavar="I,J,...", help="rows of TEST to explain")
+    which.add_argument(
+        "--n-rows",
+        type=_count,
+        metavar="N",
+        help=f"how many rows to explain (default: {SHOWN} on screen, all in the output)",
+    )
+    add("--output", metavar="FILE", help="write the explanations to a .csv or .json file")
+    return parser
+
+
+def _add_fit_options(parser, default_C, default):
+    parser.add_argument(
+        "--C",
+        type=_positive,
+        default=default,
+        metavar="C",
+        help=f"weight of the losses against ||W||^2 / 2 (default: {default_C})",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", default=default, help="follow the solver's progress"
+    )
+
+
+def _positive(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
+    return value
+
+
+def _count(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of 1 or more, got {text!r}")
+    return int(text)
+
+
+def _numbers(text):
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"must be row numbers such as 0,7,12, got {text!r}")
+    return [int(part) for part in parts]
+
+
+def _demo(args):
+    X, y = load_digits(return_X_y=True)
+    parts = train_test_split(X / 16, y, np.arange(len(y)), stratify=y, random_state=0)
+    train, test = Rows(parts[0], parts[2], parts[4]), Rows(parts[1], parts[3], parts[5])
+    print("DualView on the handwritten digits of scikit-learn; rows are numbered as there.\n")
+    explainer = _fit(train, args.C or DEMO_C, verbose=args.verbose)
+    predicted = explainer.predict(test.X)
+    _print_scores(explainer, train, test, predicted)
+    _print_explanations(explainer, train, test, _order(test, predicted)[:4], predicted)
+
+
+def _explain(args):
+    if args.output is not None:
+        _check_output(args)
+    with warnings_as_notes():
+        train, test = _read(args)
+    classes = np.unique(train.y)
+    target = None if args.target_class is None else _find_class(classes, args.target_class)
+    n_test = test.X.shape[0]
+    if args.rows is not None and max(args.rows) >= n_test:
+        raise InputError(
+            f"--rows asks for row {max(args.rows)}, but {args.test} has {n_test} rows, "
+            f"0 to {n_test - 1}"
+        )
+    options = {"fit_intercept": args.fit_intercept, "max_iter": args.max_iter}
+    explainer = _fit(train, args.C, verbose=args.verbose, **options)
+    predicted = explainer.predict(test.X)
+    targets = predicted if target is None else np.full_like(predicted, target)
+    shown = written = args.rows
+    if shown is None:
+        order = _order(test, predicted)
+        shown, written = order[: args.n_rows or SHOWN], np.sort(order[: args.n_rows])
+    if args.output is not None:
+        records = _explanations(explainer, train, test, written, predicted, targets, args.top)
+        write(records, args.output)
+    _print_scores(explainer, train, test, predicted)
+    _print_explanations(explainer, train, test, shown, predicted, targets, args.top)
+    if args.output is not None:
+        print(f"\nWrote the explanations of {len(written)} rows to {printable(args.output)}")
+
+
+def _read(args):
+    tables = is_table(args.train)
+    if is_table(args.test) != tables:
+        raise InputError(f"{args.train} and {args.test} must both be tables or both matrices")
+    if tables:
+        if args.target is None:
+            raise InputError("tables need --target COLUMN, the column of the class labels")
+        if args.labels is not None or args.test_labels is not None:
+            raise InputError("--labels and --test-labels are for matrices; tables have --target")
+        return read_tables(args.train, args.test, args.target, args.id)
+    if args.target is not None or args.id is not None:
+        raise InputError("--target and --id are for tables; matrices have --labels FILE.npy")
+    return read_matrices(args.train, args.test, args.labels, args.test_labels, args.standardize)
+
+
+def _check_output(args):
+    """Refuse an output that would fail after the work is done, or destroy the input."""
+    path = args.output
+    if not path.lower().endswith((".csv", ".json")):
+        raise InputError(f"{path} has an unknown extension; expected an output in .csv or .json")
+    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+        raise InputError(f"cannot write {path}: it or its folder is not there to be written")
+    inputs = [args.train, args.test, args.labels, args.test_labels]
+    if os.path.realpath(path) in [os.path.realpath(name) for name in inputs if name is not None]:
+        raise InputError(f"{path} is an input; choose another --output")
+
+
+def _find_class(classes, text):
+    for label in classes:
+        if str(label) == text:
+            return label
+    listed = ", ".join(str(label) for label in classes[:20])
+    more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
+    raise InputError(f"there is no class {text!r}; the classes are {listed}{more}")
+
+
+def _order(test, predicted):
+    """Numbers of the test rows, misclassified ones first."""
+    if test.y is None:
+        return np.arange(len(predicted))
+    return np.argsort(_same(predicted, test.y), kind="stable")
+
+
+def _same(a, b):
+    """Whether labels agree; those of different types do where they print alike."""
+    if (a.dtype.kind == "U") != (b.dtype.kind == "U"):
+        a, b = a.astype(str), b.astype(str)
+    return a == b
+
+
+def _fit(train, C=None, **options):
+    """Fit, and print what was fitted."""
+    with warnings_as_notes():
+        mean_square = float(np.mean(row_norms(train.X, squared=True), dtype=np.float64))
+    if not mean_square < math.inf:
+        raise InputError("the features are too large to square; scale them first")
+    if C is None:
+        C = 1 / mean_square if mean_square > 1e-300 else 1.0
+    explainer = DualViewExplainer(C=C, random_state=0, **options)
+    start = time.perf_counter()
+    try:
+        with warnings_as_notes():
+            explainer.fit(train.X, train.y)
+    except ValueError as error:
+        raise InputError(f"cannot fit: {error}") from error
+    seconds = time.perf_counter() - start
+
+    classes, codes = np.unique(train.y, return_inverse=True)
+    n_rows = np.bincount(codes)
+    n_support = np.bincount(codes[explainer.support_], minlength=len(classes))
+    print_table(
+        [
+            ["training rows", train.X.shape[0]],
+            ["features", train.X.shape[1]],
+            ["classes", len(classes)],
+            ["C", f"{C:.4g}"],
+            ["C * mean||x||^2", f"{C * mean_square:.4g}"],
+            ["relative gap", f"{explainer.dual_gap_:.1e}"],
+            ["seconds", f"{seconds:.2f}"],
+        ]
+    )
+    lines = [["class", "rows", "support"], *zip(classes[:20], n_rows, n_support, strict=False)]
+    if len(classes) > 20:
+        lines.append([f"{len(classes) - 20} more", n_rows[20:].sum(), n_support[20:].sum()])
+    print()
+    print_table([*lines, ["all", n_rows.sum(), n_support.sum()]])
+    return explainer
+
+
+def _print_scores(explainer, train, test, predicted):
+    if test.y is None:
+        return
+    n = len(predicted)
+    hits = sum(
+        class_detection_score(explainer.attribute(test.X[b]), train.y, predicted[b])
+        * len(predicted[b])
+        for b in gen_batches(n, BATCH)
+    )
+    accuracy = np.mean(_same(predicted, test.y))
+    print(f"\naccuracy on {n} test rows: {accuracy:.3f}")
+    print(f"class detection: {hits / n:.3f} of top training rows have the predicted class")
+
+
+def _explanations(explainer, train, test, rows, predicted, targets, top) -> Iterator[dict]:
+    """Yield one record, ready for JSON, for each of the test rows asked for."""
+    rows, top = np.asarray(rows), min(top, train.X.shape[0])
+    for batch in gen_batches(len(rows), BATCH):
+        j = rows[batch]
+        X, target = test.X[j], targets[j]
+        outputs = _decision_values(explainer, X, target)
+        strongest = [
+            explainer.top_k(X, top, target=target, largest=largest) for largest in (True, False)
+        ]
+        for position, row in enumerate(j):
+            kinds = [
+                _ranked(values[position], indices[position], sign, train)
+                for (values, indices), sign in zip(strongest, (1, -1), strict=True)
+            ]
+            yield {
+                "test_id": test.ids[row].item(),
+                "predicted": predicted[row].item(),
+                "target_class": target[position].item(),
+                "decision_value": float(outputs[position]),
+                "proponents": kinds[0],
+                "opponents": kinds[1],
+            }
+
+
+def _ranked(values, indices, sign, train):
+    """Describe the training rows whose values have the sign; the strongest come first."""
+    return [
+        {
+            "rank": rank,
+            "train_id": train.ids[i].item(),
+            "train_label": train.y[i].item(),
+            "value": float(value),
+        }
+        for rank, (value, i) in enumerate(zip(values, indices, strict=True), start=1)
+        if sign * value > 0
+    ]
+
+
+def _decision_values(explainer, X, targets):
+    """Return the decision value of one class for each row."""
+    f, classes = explainer.decision_function(X), explainer.classes_
+    if len(classes) == 2:
+        return np.where(targets == classes[1], f, -f)
+    return f[np.arange(len(f)), np.searchsorted(classes, targets)]
+
+
+def _print_explanations(explainer, train, test, rows, predicted, targets=None, top=5):
+    targets = predicted if targets is None else targets
+    print(
+        "\nA positive value raises the explained decision value, a negative one lowers it; the "
+        "unit is\nthat of the decision value, and over all training rows the values sum to it."
+    )
+    records = _explanations(explainer, train, test, rows, predicted, targets, top)
+    for row, record in zip(rows, records, strict=True):
+        verdict = ""
+        if test.y is not None:
+            right = _same(predicted[[row]], test.y[[row]])[0]
+            verdict = ", right" if right else f", but labelled {cell(test.y[row])}"
+        name = f"{cell(test.id_name)} {cell(record['test_id'])}"
+        print(f"\nTest {name}: predicted {cell(record['predicted'])}{verdict}")
+        output = record["decision_value"]
+        print(f"decision value of class {cell(record['target_class'])}: {output:+#.4g}")
+        sides = [record["proponents"], record["opponents"]]
+        lines = [[train.id_name, "label", "proponent", "   ", train.id_name, "label", "opponent"]]
+        for k in range(max(len(side) for side in sides)):
+            cells = [_side(side[k]) if k < len(side) else [""] * 3 for side in sides]
+            lines.append([*cells[0], "", *cells[1]])
+        print_table(lines, indent="  ")
+
+
+def _side(entry):
+    return [entry["train_id"], entry["train_label"], f"{entry['value']:+#.4g}"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""How the dual variables of the Crammer-Singer problem are stored: padded rows or packed lists."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import gen_batches
+
+from ._crammer_singer import BLOCK, LANES
+
+# duals are returned as a dense matrix up to this many classes, as CSR beyond
+DENSE_CLASSES = 64
+
+
+def aligned_zeros(shape, dtype):
+    """Zeros that start at a cache line: vector loads that straddle lines take twice as long."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    buffer = np.zeros(size + 64, dtype=np.uint8)
+    offset = -buffer.ctypes.data % 64
+    return buffer[offset : offset + size].view(dtype).reshape(shape)
+
+
+class PaddedDuals:
+    """beta as an (n, LANES) matrix, for up to LANES classes.
+
+    beta_i = C s_i e_{y_i} - alpha_i; `start` holds the part of -alpha outside the labels.
+    """
+
+    def __init__(self, y, n_classes, cap, dtype, start):
+        self.y, self.n_classes, self.cap = y, n_classes, cap
+        self.beta = aligned_zeros((len(y), LANES), dtype)
+        if start is not None:
+            self.beta[:, :n_classes] = start.toarray()
+            rest = self.beta.sum(axis=1, dtype=np.float64)
+            over = rest > cap
+            self.beta[over] *= (cap[over] / rest[over])[:, None]
+            cap = np.where(over, 0.0, cap - rest)
+        self.beta[np.arange(len(y)), y] = cap
+
+    def attach(self, problem, dtype):
+        problem.set_dense_duals(self.beta)
+
+    def alpha(self, rows):
+        """Feasible alpha in float64, as the kernels see it; zero outside rows."""
+        alpha = np.zeros((len(self.y), self.n_classes))
+        for part in gen_batches(len(rows), 4096):
+            some = rows[part]
+            beta = self.beta[some, : self.n_classes].astype(np.float64)
+            own, cap = (np.arange(len(some)), self.y[some]), self.cap[some]
+            beta[own] = 0.0
+            rest = beta.sum(axis=1)
+            over = rest > cap
+            beta[over] *= (cap[over] / rest[over])[:, None]
+            beta[own] = -np.minimum(rest, cap)
+            alpha[some] = 0.0 - beta
+        return alpha
+
+
+class PackedDuals:
+    """beta as a list of (class, value) for each row, in one pool, for many classes."""
+
+    def __init__(self, y, n_classes, cap, dtype, start):
+        n = len(y)
+        self.y, self.n_classes, self.cap, self.dtype = y, n_classes, cap, np.dtype(dtype)
+        if start is None:
+            start = sp.csr_array((n, n_classes))
+        start.sum_duplicates()
+        row = np.repeat(np.arange(n), np.diff(start.indptr))
+        rest = np.asarray(start.sum(axis=1)).ravel()
+        scale = np.where(rest > cap, cap / np.where(rest > 0, rest, 1.0), 1.0)
+        own = np.maximum(cap - rest, 0.0)
+        # the label's class first, whatever its value
+        self.count = (np.diff(start.indptr) + 1).astype(np.int32)
+        self.room = self.count + 3
+        self.start = np.cumsum(self.room, dtype=np.int64) - self.room
+        self.used = int(self.room.sum())
+        self.classes = np.zeros(self.used + n_classes + 2, dtype=np.int32)
+        self.values = np.zeros(len(self.classes), dtype=dtype)
+        self.classes[self.start] = y
+        self.values[self.start] = own
+        place = self.start[row] + 1 + np.arange(len(row)) - start.indptr[row]
+        self.classes[place] = start.indices
+        self.values[place] = start.data * scale[row]
+
+    def attach(self, problem, dtype):
+        padded = -(-self.n_classes // LANES) * LANES
+        problem.set_packed_duals(
+            self.start,
+            self.count,
+            self.room,
+            self.classes,
+            self.values,
+            self.used,
+            aligned_zeros((BLOCK + 3) * padded, dtype),
+            np.empty(padded, dtype=np.int32),
+        )
+
+    def _entries(self):
+        """Positions in the pool of all entries in use, row by row."""
+        first = np.cumsum(self.count, dtype=np.int64) - self.count
+        return np.repeat(self.start - first, self.count) + np.arange(self.count.sum())
+
+    def grow(self, worker, checker):
+        """Drops what rows have left behind and makes room for at least one more dense row."""
+        entries = self._entries()
+        room = self.count + 2
+        start = np.cumsum(room, dtype=np.int64) - room
+        self.used = int(room.sum())
+        size = self.used + self.used // 2 + 8 * (self.n_classes + 2)
+        classes, values = np.zeros(size, dtype=np.int32), np.zeros(size, dtype=self.dtype)
+        to = entries + np.repeat(start - self.start, self.count)
+        classes[to], values[to] = self.classes[entries], self.values[entries]
+        self.classes, self.values, self.start, self.room = classes, values, start, room
+        self.attach(worker, worker.state_dtype)
+        self.attach(checker, checker.state_dtype)
+
+    def alpha(self, rows):
+        """Feasible alpha in float64, as the kernels see it; CSR above DENSE_CLASSES classes."""
+        entries = self._entries()
+        row = np.repeat(np.arange(len(self.y)), self.count)
+        classes, values = self.classes[entries], self.values[entries].astype(np.float64)
+        keep = (classes != self.y[row]) & (values > 0)
+        row, classes, values = row[keep], classes[keep], values[keep]
+        rest = np.bincount(row, weights=values, minlength=len(self.y))
+        values *= np.where(rest > self.cap, self.cap / np.where(rest > 0, rest, 1.0), 1.0)[row]
+        some = np.flatnonzero(rest)
+        alpha = sp.csr_array(
+            (
+                np.concatenate([-values, np.minimum(rest, self.cap)[some]]),
+                (np.concatenate([row, some]), np.concatenate([classes, self.y[some]])),
+            ),
+            shape=(len(self.y), self.n_classes),
+        )
+        return alpha.toarray() if self.n_classes <= DENSE_CLASSES else alpha
+
+
+@dataclass
+class Shares:
+    """Which rows repeat an earlier one: the solver sees the first, with the weight of all."""
+
+    first: np.ndarray  # (n,) the first row of the set
+    total: np.ndarray  # (n,) summed cap at first rows, 0 at their repeats
+
+    def spread(self, dual, cap):
+        """Gives each row of a set its share of the first row's duals, by weight."""
+        repeats = np.flatnonzero((self.first != np.arange(len(cap))) & (cap > 0))
+        if len(repeats) == 0:
+            return dual
+        rows = np.arange(len(cap))
+        rows[repeats] = self.first[repeats]
+        share = np.ones(len(cap))
+        shared = np.unique(self.first[repeats])
+        shared = np.concatenate([shared, repeats])
+        share[shared] = cap[shared] / self.total[self.first[shared]]
+        if sp.issparse(dual):
+            return sp.csr_array(sp.diags_array(share) @ dual[rows])
+        return dual[rows] * share[:, None]
+
+
+def merge_repeated(X, y, keys, cap, usable):
+    """Finds rows equal in features and label among the usable ones of positive cap."""
+    first, total = np.arange(len(y)), cap.copy()
+    rows = np.flatnonzero((cap > 0) & usable)
+    keys = keys[rows]
+    ordered = np.sort(keys)
+    if (ordered[1:] != ordered[:-1]).all():
+        return Shares(first, total)
+    order = np.lexsort((y[rows], keys))
+    same = keys[order][1:] == keys[order][:-1]
+    a, b = rows[order[:-1][same]], rows[order[1:][same]]
+    equal = (y[a] == y[b]) & _equal_rows(X, a, b)
+    for i, j in zip(a[equal], b[equal], strict=True):
+        first[j] = first[i]
+    repeats = np.flatnonzero(first != np.arange(len(y)))
+    np.add.at(total, first[repeats], cap[repeats])
+    total[repeats] = 0.0
+    return Shares(first, total)
+
+
+def _equal_rows(X, a, b):
+    equal = np.empty(len(a), dtype=bool)
+    step = max(1, 2**20 // X.shape[1])
+    for k in range(0, len(a), step):
+        part = slice(k, k + step)
+        if sp.issparse(X):
+            # explicit zeros count in the pattern but not in the difference
+            equal[part] = abs(X[a[part]] - X[b[part]]).max(axis=1).toarray().ravel() == 0
+        else:
+            equal[part] = (X[a[part]] == X[b[part]]).all(axis=1)
+    return equal

@@ -1,0 +1,382 @@
+"""Solvers as functions of arrays: the drivers of the compiled sweeps in csrc."""
+
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from ._crammer_singer import LANES, Problem, shuffle
+from ._duals import DENSE_CLASSES, PackedDuals, PaddedDuals, aligned_zeros, merge_repeated
+
+__all__ = ["CrammerSingerResult", "crammer_singer"]
+
+# float32 sweeps are good to about this relative gap; below it they continue in float64
+FLOAT32_FLOOR = 1e-6
+
+# a sweep over few rows counts as this share of a sweep over all
+SMALLEST_SWEEP = 0.01
+
+# rows with less slack than this, in units of the margin, are visited with the open ones
+NEARLY = 0.03
+
+# consecutive rows that a sweep over all rows visits together, so that memory is read in order
+RUN = 32
+
+
+@dataclass
+class CrammerSingerResult:
+    """What :func:`crammer_singer` found.
+
+    Attributes
+    ----------
+    dual : (n, K) float64 array, or CSR array when K > 64
+        alpha, feasible: rows sum to 0, 0 <= alpha[i, y_i] <= C s_i, the others <= 0.
+    coef : (K, d) float64 array
+        W(alpha) = sum_i alpha_i x_i^T.
+    intercept : (K,) float64 array
+        sum_i alpha_i; zeros without an intercept.
+    objective : float
+        The primal value P at coef.
+    gap : float
+        (P - D) / P of exactly this pair, in float64.
+    n_iter : int
+        Work in sweeps over all rows, rounded up.
+    converged : bool
+        Whether gap <= tol.
+    """
+
+    dual: np.ndarray | sp.csr_array
+    coef: np.ndarray
+    intercept: np.ndarray
+    objective: float
+    gap: float
+    n_iter: int
+    converged: bool
+
+
+def crammer_singer(
+    X: np.ndarray | sp.csr_array,
+    y: np.ndarray,
+    C: float,
+    *,
+    n_classes: int | None = None,
+    sample_weight: np.ndarray | None = None,
+    fit_intercept: bool = False,
+    tol: float = 1e-4,
+    max_iter: int = 1000,
+    dual_init: np.ndarray | sp.sparray | None = None,
+    random_state=None,
+    verbose: int = 0,
+) -> CrammerSingerResult:
+    """Crammer and Singer's multiclass SVM by sequential dual ascent, with a certified gap.
+
+    Minimizes ``1/2 ||W||^2 + C sum_i s_i xi_i`` with
+    ``xi_i = max_m (1[m != y_i] + w_m.x_i) - w_{y_i}.x_i`` and returns the dual variables too. Rows
+    equal in features and label are solved as one and share their duals in proportion to weight.
+
+    Parameters
+    ----------
+    X : (n, d) array, C-ordered float32 or float64 (a read-only memory map too), or CSR
+        Rows; never copied. CSR must be canonical (sorted columns, no repeated entries).
+    y : (n,) integers in 0..n_classes - 1
+    C : float > 0
+    n_classes : int, optional
+        K; by default the largest label + 1. A class may have no row.
+    sample_weight : (n,) non-negative, optional
+        s; a row of weight zero is the same as no row.
+    fit_intercept : bool
+        Whether to add a constant feature 1, regularized like the others, without a copy of X.
+    tol : float > 0
+        Stop at the relative duality gap (P - D) / P.
+    max_iter : int >= 1
+        Work at most, in sweeps over all rows; a sweep over few of them counts as their share.
+    dual_init : like the returned dual, optional
+        Where to start; made feasible if it is not.
+    random_state : int, RandomState or None
+        Order of the visits.
+    verbose : int
+        Positive: print the gap as it falls.
+
+    Returns
+    -------
+    CrammerSingerResult
+
+    Raises
+    ------
+    ValueError
+        For arguments out of range or of the wrong shape.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When `max_iter` ends the search before the gap is `tol`.
+
+    Notes
+    -----
+    A sweep costs O(n d K), later sweeps visit only rows that are free or violate the optimality
+    conditions. The difficulty grows with C mean ||x||^2. Rows known to be settled are not scored
+    again while W has moved less than their slack allows.
+
+    References
+    ----------
+    Keerthi et al., "A sequential dual method for large scale multi-class linear SVMs", KDD 2008.
+    Blondel, Fujino, Ueda, "Large-scale multiclass support vector machine training via Euclidean
+    projection onto the simplex", ICPR 2014.
+    """
+    search = _Search(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
+    if not (isinstance(tol, Real) and tol > 0):
+        raise ValueError(f"tol must be a positive number, got {tol!r}")
+    if not (isinstance(max_iter, Integral) and max_iter >= 1):
+        raise ValueError(f"max_iter must be a positive integer, got {max_iter!r}")
+    seed = int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
+    n_iter = search.run(tol, max_iter, seed, verbose)
+    result = search.result(n_iter, tol)
+    if not result.converged:
+        warnings.warn(
+            f"The Crammer-Singer solver stopped after {n_iter} sweeps at a relative gap of "
+            f"{result.gap:.1e}, above tol={tol:.1e}. C * mean ||x||^2 is {search.difficulty:.1e}: "
+            "scale the features or lower C (the solver is at home below 10), or raise max_iter.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return result
+
+
+class _Search:
+    """The state of one solve: duals, W in double and, for float32 rows, a working copy of W."""
+
+    def __init__(self, X, y, C, n_classes, sample_weight, fit_intercept, dual_init):
+        if X.dtype not in (np.float32, np.float64):
+            raise ValueError(f"X must be float32 or float64, got {X.dtype}")
+        if sp.issparse(X):
+            if X.format != "csr" or not X.has_canonical_format:
+                raise ValueError("sparse X must be CSR in canonical format: X.sum_duplicates()")
+        elif X.ndim != 2 or not X.flags.c_contiguous:
+            raise ValueError("X must be a C-ordered matrix: numpy.ascontiguousarray(X)")
+        n, d = X.shape
+        if n < 1 or d < 1:
+            raise ValueError(f"X has shape {X.shape}: at least one row and one feature are needed")
+        if not (isinstance(C, Real) and 0 < C < np.inf):
+            raise ValueError(f"C must be a positive number, got {C!r}")
+        y = np.asarray(y)
+        if y.shape != (n,) or y.dtype.kind not in "iu":
+            raise ValueError(f"y must hold {n} class indices, got {y.dtype} of shape {y.shape}")
+        K = int(y.max()) + 1 if n_classes is None else int(n_classes)
+        if K < 2 or y.min() < 0 or y.max() >= K:
+            raise ValueError(
+                f"y must lie in 0..n_classes - 1 with at least two classes; n_classes is {K}, "
+                f"y lies in {y.min()}..{y.max()}"
+            )
+        weight = np.ones(n)
+        if sample_weight is not None:
+            weight = np.asarray(sample_weight, dtype=np.float64)
+            if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any():
+                raise ValueError(f"sample_weight must be {n} finite numbers >= 0")
+            if not weight.any():
+                raise ValueError("sample_weight is zero for every row: nothing to fit")
+
+        self.X, self.K, self.bias = X, K, bool(fit_intercept)
+        self.y = np.ascontiguousarray(y, dtype=np.int32)
+        self.row_cap = C * weight
+        norms, keys = np.empty(n), np.empty(n)
+        self._problem().norms(np.random.default_rng(0).uniform(1.0, 2.0, d), norms, keys)
+        if not np.isfinite(norms).all():
+            raise ValueError("X has rows whose squared norm is not a finite number: scale X")
+        norms += self.bias
+        self.difficulty = C * np.average(norms, weights=weight)
+
+        # rows that the solver visits: one for each set of equal rows, none without weight or norm
+        self.shares = merge_repeated(X, self.y, keys, self.row_cap, norms > 0)
+        self.cap = self.shares.total
+        self.rows = np.flatnonzero((self.cap > 0) & (norms > 0)).astype(np.int32)
+        self.empty = np.flatnonzero((self.row_cap > 0) & (norms == 0))
+        with np.errstate(divide="ignore"):
+            self.step = np.minimum(1.0 / norms, 1e30)
+        # scores of classes move by at most this much a unit of ||W||
+        self.reach = np.sqrt(2.0 * norms[self.rows])
+
+        kind = PaddedDuals if K <= LANES else PackedDuals
+        start = None if dual_init is None else self._feasible_start(dual_init)
+        self.duals = kind(self.y, K, self.cap, X.dtype, start)
+        self.cold = dual_init is None
+        self.W, self.b = self._weights(np.float64)
+        self.linear = 0.0  # sum_i alpha_{i, y_i} of the visited rows
+        self.exact = self._problem(self.W, self.b)
+        if X.dtype == np.float32:
+            self.work = self._weights(np.float32)
+            self.worker = self._problem(*self.work)
+        else:
+            self._use_float64()
+
+    def _problem(self, w=None, b=None):
+        X = self.X
+        parts = {}
+        if sp.issparse(X):
+            parts["indices"] = X.indices.astype(np.int32, copy=False)
+            parts["indptr"] = X.indptr.astype(np.int64, copy=False)
+        problem = Problem(
+            X.data if parts else X,
+            n_rows=X.shape[0],
+            n_features=X.shape[1],
+            n_classes=self.K,
+            y=self.y,
+            bias=self.bias,
+            **parts,
+        )
+        if w is not None:
+            margin = aligned_zeros((min(self.K, LANES), LANES), w.dtype)
+            margin[:] = -1e30
+            margin[:, : self.K] = 1.0 - np.eye(*margin[:, : self.K].shape)
+            problem.set_state(w, b, self.cap, self.step, margin)
+            self.duals.attach(problem, w.dtype)
+        return problem
+
+    def _weights(self, dtype):
+        """Zeroed W and b, laid out for the kernels."""
+        d, padded = self.X.shape[1], -(-self.K // LANES) * LANES
+        shape = (d, padded) if sp.issparse(self.X) else (self.K, -(-d // LANES) * LANES)
+        return aligned_zeros(shape, dtype), aligned_zeros(padded, dtype)
+
+    def _use_float64(self):
+        self.work = self._weights(np.float64)
+        self.worker = self._problem(*self.work)
+
+    def _feasible_start(self, dual):
+        """Checked duals as CSR of the part below zero, which determines the rest."""
+        if dual.shape != (self.X.shape[0], self.K):
+            raise ValueError(
+                f"dual_init must have shape {(self.X.shape[0], self.K)}, got {dual.shape}"
+            )
+        dual = sp.csr_array(dual, dtype=np.float64, copy=True)
+        if not np.isfinite(dual.data).all():
+            raise ValueError("dual_init has values that are not finite")
+        dual.sum_duplicates()
+        row = np.repeat(np.arange(dual.shape[0]), np.diff(dual.indptr))
+        keep = (dual.data < 0) & (dual.indices != self.y[row]) & (self.row_cap[row] > 0)
+        return sp.csr_array(
+            (-dual.data[keep], (self.shares.first[row[keep]], dual.indices[keep])),
+            shape=dual.shape,
+        )
+
+    def run(self, tol, max_iter, seed, verbose):
+        """Sweeps until the relative gap is tol; returns the number of sweeps."""
+        rows, work = self.rows, 0.0
+        slack = np.empty(len(rows), dtype=np.float32)
+        # a row is settled while W has moved less than `safe` in all
+        safe = np.full(len(rows), -np.inf)
+        travelled = 0.0
+        if self.cold and len(rows):
+            left = np.empty_like(rows)
+            for _ in range(min(2, max_iter)):
+                seed = self._in_runs(left, seed)
+                kept, _ = self._sweep(left)
+                work += 1.0
+            done, seed = self._descend(left[:kept], 0.0, max_iter - work, seed)
+            work += done
+        self._move(rows, 1.0)
+        best, stalled = np.inf, 0
+        while True:
+            np.copyto(self.work[0], self.W)
+            np.copyto(self.work[1], self.b)
+            norm = np.sqrt(np.vdot(self.W, self.W) + np.vdot(self.b, self.b))
+            single = self.work[0].dtype == np.float32
+            # what float32 scores may be wrong by, in units of travel
+            eps = 2.0 * (self.X.shape[1] + 32) * np.finfo(np.float32).eps * norm
+            due = np.flatnonzero(safe <= travelled + eps)
+            worker = self.worker if single else self.exact
+            gap = worker.score(rows[due], slack[: len(due)])
+            safe[due] = slack[: len(due)] / self.reach[due] + travelled
+            primal = self._primal(gap)
+            if gap <= tol * primal and single:
+                due = np.flatnonzero(safe <= travelled + eps)
+                gap = self.exact.score(rows[due], slack[: len(due)])
+                primal = self._primal(gap)
+            self.gap, self.objective = gap, primal
+            if verbose:
+                print(
+                    f"[crammer_singer] sweep {work:.1f}: relative gap {gap / primal:.2e}, "
+                    f"objective {primal:.6g}, {np.count_nonzero(safe <= travelled)} open rows"
+                )
+            if gap <= tol * primal or work >= max_iter:
+                break
+            stalled = 0 if gap < 0.7 * best else stalled + 1
+            best = min(best, gap)
+            if single and (gap <= FLOAT32_FLOOR * primal or stalled >= 5):
+                self._use_float64()
+                best, stalled = np.inf, 0
+                continue
+            active = rows[safe <= travelled + NEARLY / self.reach]
+            before = self.W.copy(), self.b.copy()
+            self._move(active, -1.0)
+            done, seed = self._descend(active.copy(), tol * primal, max_iter - work, seed)
+            self._move(active, 1.0)
+            work += done
+            travelled += np.sqrt(
+                np.vdot(self.W - before[0], self.W - before[0])
+                + np.vdot(self.b - before[1], self.b - before[1])
+            )
+        return int(np.ceil(min(work, max_iter)))
+
+    def _descend(self, left, target, budget, seed):
+        """Sweeps the rows left open until their gap is a third of what it was at first."""
+        first, work = None, 0.0
+        while work < budget and len(left):
+            work += max(len(left) / len(self.rows), SMALLEST_SWEEP)
+            seed = shuffle(left, seed)
+            kept, gap = self._sweep(left)
+            left = left[:kept]
+            first = gap if first is None else first
+            if gap <= max(first / 3.0, 0.3 * target):
+                break
+        return work, seed
+
+    def _in_runs(self, order, seed):
+        """Fills order with all rows, in runs of consecutive ones that are in random order."""
+        n = len(order)
+        runs = np.arange(-(-n // RUN), dtype=np.int32)
+        seed = shuffle(runs, seed)
+        position = (runs[:, None] * RUN + np.arange(RUN, dtype=np.int32)).ravel()
+        order[:] = self.rows[position[position < n]]
+        return seed
+
+    def _sweep(self, order):
+        """One epoch, with room for the duals made as needed; order becomes the rows kept."""
+        n_kept = done = 0
+        total = 0.0
+        while True:
+            visited, more, gap = self.worker.epoch(order[done:], order[n_kept:])
+            done, n_kept, total = done + visited, n_kept + more, total + gap
+            if done == len(order):
+                return n_kept, total
+            self.duals.grow(self.worker, self.exact)
+
+    def _move(self, rows, sign):
+        self.linear += self.exact.weights(rows, sign, self.W, self.b)
+
+    def _primal(self, gap):
+        """P = D + gap at W = W(alpha), with the rows that have no features."""
+        square = np.vdot(self.W, self.W) + np.vdot(self.b, self.b)
+        return self.linear - 0.5 * square + gap + self.row_cap[self.empty].sum()
+
+    def result(self, n_iter, tol):
+        dual = self.duals.alpha(self.rows)
+        dual = self.shares.spread(dual, self.row_cap)
+        if len(self.empty):
+            # any feasible value is optimal: the smallest
+            dual[self.empty] = -self.row_cap[self.empty, None] / (self.K - 1)
+            dual[self.empty, self.y[self.empty]] = self.row_cap[self.empty]
+        d = self.X.shape[1]
+        W = self.W.T[: self.K] if sp.issparse(self.X) else self.W[:, :d]
+        return CrammerSingerResult(
+            dual=dual,
+            coef=np.ascontiguousarray(W),
+            intercept=self.b[: self.K].copy(),
+            objective=float(self.objective),
+            gap=float(self.gap / self.objective),
+            n_iter=n_iter,
+            converged=bool(self.gap <= tol * self.objective),
+        )

@@ -1,0 +1,507 @@
+"""Evaluation scores against their definitions, on dense and sparse attributions."""
+
+import re
+import tracemalloc
+
+import numpy as np
+import pytest
+import reference_metrics as reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from skattrib.metrics import (
+    class_detection_score,
+    completeness_error,
+    mislabel_detection_score,
+    sparsity,
+)
+
+
+def with_stored_zeros(T):
+    """CSR that stores every second zero."""
+    stored = T != 0
+    stored.ravel()[np.flatnonzero(~stored)[::2]] = True
+    row, column = np.nonzero(stored)
+    return sparse.csr_array(
+        (T[stored], column, np.searchsorted(row, np.arange(len(T) + 1))), T.shape
+    )
+
+
+def with_split_entries(T):
+    """CSR that stores each value as two entries of one position, in no order."""
+    half = sparse.csr_array(T)
+    order = np.concatenate(
+        [
+            np.tile(np.arange(a, b)[::-1], 2)
+            for a, b in zip(half.indptr, half.indptr[1:], strict=False)
+        ]
+    ).astype(int)
+    return sparse.csr_array((half.data[order] / 2, half.indices[order], 2 * half.indptr), T.shape)
+
+
+FORMATS = {
+    "C order": np.ascontiguousarray,
+    "Fortran order": np.asfortranarray,
+    "float32": lambda T: T.astype(np.float32),
+    "float16": lambda T: T.astype(np.float16),
+    "integers": lambda T: T.astype(np.int8),
+    "lists": lambda T: T.tolist(),
+    "csr_array": sparse.csr_array,
+    "csr_matrix": sparse.csr_matrix,
+    "float32 csr": lambda T: sparse.csr_array(T, dtype=np.float32),
+    "csc_array": sparse.csc_array,
+    "coo_matrix": sparse.coo_matrix,
+    "stored zeros": with_stored_zeros,
+    "all stored": lambda T: sparse.csr_array(
+        (T.ravel(), np.tile(np.arange(T.shape[1]), len(T)), np.arange(0, T.size + 1, T.shape[1])),
+        T.shape,
+    ),
+    "split entries": with_split_entries,
+}
+
+
+def small_attributions(n=7):
+    """Few distinct values, so that ties abound; among them rows that sparse formats get wrong."""
+    T = np.random.default_rng(0).integers(-2, 3, size=(40, n)).astype(float)
+    T[0] = 0
+    T[1] = -1
+    T[2] = [-2, 0] * (n // 2) + [-1] * (n % 2)
+    T[3] = [0] * (n - 1) + [-1]
+    T[4] = [5] + [0] * (n - 1)
+    T[:, 5] = 0
+    return T
+
+
+@pytest.fixture(params=FORMATS)
+def as_format(request):
+    return FORMATS[request.param]
+
+
+TIED = small_attributions()
+Y_TRAIN = np.array([0, 1, 2, 0, 1, 1, 2])
+TARGETS = np.random.default_rng(1).integers(0, 3, size=len(TIED))
+FLIPPED = np.array([0, 1, 0, 0, 1, 1, 0], dtype=bool)
+EXPECTED_FOUND = reference.mislabel_detection_score(reference.mean_magnitudes(TIED), FLIPPED)
+SCALES = [1e-30, 1e-9, 3.0, 1e30, 1e308]
+
+
+def all_scores(T, y_train=Y_TRAIN, targets=TARGETS, flipped=FLIPPED):
+    """Every score that neither the scale of T nor the order of training rows may change."""
+    spread = [sparsity(T, mass=mass) for mass in (0.3, 0.5, 0.9, 1.0)]
+    return np.concatenate(
+        [
+            [class_detection_score(T, y_train, targets)],
+            [mislabel_detection_score(T, flipped)],
+            *[result.nonzero_share for result in spread],
+            *[result.rows_for_mass for result in spread],
+        ]
+    )
+
+
+# The four definitions
+
+
+def test_class_detection_is_its_definition(as_format):
+    expected = reference.class_detection_score(TIED.tolist(), Y_TRAIN, TARGETS)
+    assert class_detection_score(as_format(TIED), Y_TRAIN, TARGETS) == pytest.approx(expected)
+
+
+def test_mislabel_detection_is_its_definition(as_format):
+    assert mislabel_detection_score(as_format(TIED), FLIPPED) == pytest.approx(EXPECTED_FOUND)
+
+
+def test_completeness_error_is_its_definition(as_format):
+    outputs = TIED.sum(axis=1) + np.linspace(-0.3, 0.2, len(TIED))
+    expected = reference.completeness_error(TIED, outputs)
+    assert completeness_error(as_format(TIED), outputs) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("mass", [0.01, 0.5, 0.8, 0.9, 0.99, 1.0])
+def test_sparsity_is_its_definition(as_format, mass):
+    result = sparsity(as_format(TIED), mass)
+    assert_allclose(result.nonzero_share, reference.nonzero_share(TIED))
+    assert_array_equal(result.rows_for_mass, reference.rows_for_mass(TIED, mass))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    T=hnp.arrays(
+        float,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=5).filter(lambda shape: shape[1] > 1),
+        elements=st.sampled_from([-3.0, -0.125, -0.0, 0.0, 0.125, 0.5, 1.0, 1e5]),
+    ),
+    data=st.data(),
+)
+def test_definitions_hold_for_any_small_attributions(T, data):
+    m, n = T.shape
+    labels = st.sampled_from("abc")
+    y_train = data.draw(st.lists(labels, min_size=n, max_size=n))
+    targets = data.draw(st.lists(labels, min_size=m, max_size=m))
+    mask = st.lists(st.booleans(), min_size=n, max_size=n).filter(lambda x: 0 < sum(x) < n)
+    flipped = data.draw(mask)
+    detected = reference.class_detection_score(T.tolist(), y_train, targets)
+    found = reference.mislabel_detection_score(T[0], flipped)
+    for S in (T, sparse.csr_array(T), with_stored_zeros(T)):
+        assert class_detection_score(S, y_train, targets) == pytest.approx(detected)
+        assert_array_equal(sparsity(S).rows_for_mass, reference.rows_for_mass(T, 0.9))
+    assert mislabel_detection_score(T[0], flipped) == pytest.approx(found)
+
+
+@pytest.mark.parametrize("block_size", [1, 3 * TIED.shape[1]])
+def test_blocks_of_test_rows_do_not_show(block_size, monkeypatch):
+    whole = all_scores(TIED)
+    monkeypatch.setattr("skattrib.metrics._BLOCK_SIZE", block_size)
+    assert_array_equal(all_scores(TIED), whole)
+
+
+# Scale and order
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array, with_stored_zeros])
+@pytest.mark.parametrize("scale", SCALES)
+def test_positive_scale_changes_nothing(container, scale):
+    T = TIED / 10
+    assert_allclose(all_scores(container(T * scale)), all_scores(T), rtol=1e-12)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("scale", [1.0, *SCALES])
+def test_means_that_differ_by_rounding_are_ties(container, scale):
+    rng = np.random.default_rng(3)
+    column = rng.standard_normal(50) / 10
+    T = np.column_stack([rng.permutation(column) for _ in range(20)])
+    assert mislabel_detection_score(container(T * scale), np.arange(20) < 7) == 0.5
+    in_float32 = container(T.astype(np.float32))
+    assert mislabel_detection_score(in_float32, np.arange(20) < 7) == 0.5
+    thirds = container(np.array([[1, 2], [2, 2], [3, 2]], dtype=np.float32))
+    assert mislabel_detection_score(thirds, [True, False]) == 0.5
+
+
+def test_means_that_differ_by_more_than_rounding_are_no_ties():
+    assert mislabel_detection_score([[1.0, 1.0 + 1e-14]], [False, True]) == 1
+    assert mislabel_detection_score([1.0, 1.0 + 1e-15], [False, True]) == 1
+
+
+def test_float32_attributions_may_be_huge():
+    T = TIED.astype(np.float32) * np.float32(6e37)
+    assert_allclose(all_scores(T), all_scores(TIED), rtol=1e-12)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array, with_stored_zeros])
+def test_order_of_rows_changes_nothing(container):
+    T = TIED / 10
+    rng = np.random.default_rng(2)
+    for _ in range(5):
+        order = rng.permutation(T.shape[1])
+        permuted = all_scores(container(T[:, order]), Y_TRAIN[order], flipped=FLIPPED[order])
+        assert_allclose(permuted, all_scores(T), rtol=1e-12)
+    order = rng.permutation(len(T))
+    of_test_rows = mislabel_detection_score(container(T[order]), FLIPPED)
+    assert of_test_rows == pytest.approx(mislabel_detection_score(T, FLIPPED), rel=1e-12)
+
+
+def test_sign_matters_to_the_top_row_and_not_to_magnitudes():
+    T = np.array([[3.0, -5.0]])
+    assert class_detection_score(T, ["a", "b"], ["a"]) == 1
+    assert class_detection_score(-T, ["a", "b"], ["a"]) == 0
+    assert mislabel_detection_score(T, [False, True]) == 1
+    assert mislabel_detection_score(-T, [False, True]) == 1
+    assert mislabel_detection_score(T[0], [False, True]) == 0
+
+
+# Best, worst and chance
+
+
+def test_best_and_worst_attributions_score_one_and_zero():
+    same_class = np.where(TARGETS[:, None] == Y_TRAIN, 1.0, 0.5)
+    assert class_detection_score(same_class, Y_TRAIN, TARGETS) == 1
+    assert class_detection_score(-same_class, Y_TRAIN, TARGETS) == 0
+    assert mislabel_detection_score(FLIPPED * 1.0, FLIPPED) == 1
+    assert mislabel_detection_score(FLIPPED * -1.0, FLIPPED) == 0
+    assert mislabel_detection_score(np.tile(FLIPPED - 3.0, (4, 1)), FLIPPED) == 0
+
+
+def test_random_attributions_score_chance():
+    rng = np.random.default_rng(0)
+    m, n = 3000, 200
+    T = rng.standard_normal((m, n))
+    y_train, targets = rng.choice(3, size=n, p=[0.6, 0.3, 0.1]), rng.choice(3, size=m)
+    chance = np.bincount(targets) / m @ np.bincount(y_train) / n
+    assert class_detection_score(T, y_train, targets) == pytest.approx(chance, abs=0.03)
+    mean = np.mean([mislabel_detection_score(t, y_train == 1) for t in T[:300]])
+    assert mean == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_attributions_of_zero_score_exactly_chance(container):
+    T = container(np.zeros((len(TARGETS), len(Y_TRAIN))))
+    chance = np.bincount(TARGETS) / len(TARGETS) @ np.bincount(Y_TRAIN) / len(Y_TRAIN)
+    assert class_detection_score(T, Y_TRAIN, TARGETS) == pytest.approx(chance)
+    assert mislabel_detection_score(T, FLIPPED) == 0.5
+    assert_array_equal(sparsity(T).nonzero_share, 0)
+    assert_array_equal(sparsity(T).rows_for_mass, 0)
+
+
+# Labels and masks
+
+
+@pytest.mark.parametrize(
+    "as_labels",
+    [
+        lambda y: np.array(["cat", "dog", "emu"])[y],
+        lambda y: np.array(["cat", "dog", "emu"], dtype=object)[y],
+        lambda y: ["cat" if label == 0 else "a longer name" + "!" * label for label in y],
+        lambda y: y.astype(object),
+        lambda y: y - 5.5,
+        lambda y: y.astype(np.uint8),
+        lambda y: y.astype("datetime64[D]"),
+    ],
+)
+def test_labels_of_any_type(as_labels):
+    expected = class_detection_score(TIED, Y_TRAIN, TARGETS)
+    assert class_detection_score(TIED, as_labels(Y_TRAIN), as_labels(TARGETS)) == expected
+
+
+def test_equal_labels_of_different_types_are_equal():
+    expected = class_detection_score(TIED, Y_TRAIN, TARGETS)
+    assert class_detection_score(TIED, Y_TRAIN.astype(np.uint64), TARGETS * 1.0) == expected
+    names = np.array(["cat", "dog", "emu"])
+    assert class_detection_score(TIED, names[Y_TRAIN], names.astype(object)[TARGETS]) == expected
+
+
+def test_a_class_without_training_rows_is_never_detected():
+    targets = np.full(len(TIED), 99)
+    for T in (TIED, sparse.csr_array(TIED)):
+        assert class_detection_score(T, Y_TRAIN, targets) == 0
+
+
+def test_masks_of_zeros_and_ones():
+    expected = mislabel_detection_score(TIED, FLIPPED)
+    for mask in (FLIPPED.astype(int), FLIPPED.tolist(), FLIPPED.astype(object)):
+        assert mislabel_detection_score(TIED, mask) == expected
+
+
+def test_pandas_labels_masks_and_attributions():
+    pd = pytest.importorskip("pandas")
+    y_train, targets = pd.Series(Y_TRAIN), pd.Series(TARGETS)
+    frame, flipped = pd.DataFrame(TIED), pd.Series(FLIPPED)
+    assert_array_equal(all_scores(frame, y_train, targets, flipped), all_scores(TIED))
+    category = class_detection_score(frame, y_train.astype("category"), targets)
+    assert category == class_detection_score(TIED, Y_TRAIN, TARGETS)
+
+
+# Numerical care
+
+
+def test_sums_are_taken_in_float64():
+    # 2**24 + 1 is no float32: a sum in float32 stays at 2**24.
+    T = np.array([[2**24, 1, 1, 1, 1, -(2**24)]], dtype=np.float32)
+    for container in (np.asarray, sparse.csr_array):
+        assert completeness_error(container(T), [4.0]) == 0
+
+
+def test_completeness_error_of_outputs_that_are_zero():
+    assert completeness_error([[1.0, -1.0], [0.0, 0.0]], [0.0, 0.0]) == 0
+    assert completeness_error([[1.0, -1.0], [1e-9, 0.0]], [0.0, 0.0]) == np.inf
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_completeness_error_of_tiny_and_huge_outputs(scale):
+    outputs = TIED.sum(axis=1) + 0.25
+    expected = completeness_error(TIED, outputs)
+    assert expected > 0.05
+    assert completeness_error(TIED * scale, outputs * scale) == pytest.approx(expected)
+
+
+def test_mass_is_reached_despite_rounding():
+    for n_rows in (10, 20, 1000):
+        assert sparsity(np.full((1, n_rows), 0.1)).rows_for_mass == [0.9 * n_rows]
+
+
+def test_mass_is_summed_in_float64():
+    # A float32 sum in the tens of thousands rounds each further third in the same direction.
+    T = np.array([[1] + 299_999 * [1 / 3]], dtype=np.float32)
+    expected = sparsity(T.astype(np.float64)).rows_for_mass
+    for container in (np.asarray, sparse.csr_array):
+        assert_array_equal(sparsity(container(T)).rows_for_mass, expected)
+
+
+def test_mass_may_overflow():
+    assert sparsity(np.full((1, 10), 1.5e308)).rows_for_mass == [9]
+
+
+def test_all_of_the_mass_takes_all_nonzero_rows():
+    assert sparsity([[1.0, 1e-20, 0.0]], mass=1.0).rows_for_mass == [2]
+
+
+def test_some_of_the_mass_takes_a_row():
+    assert sparsity([[1.0, 1.0]], mass=1e-18).rows_for_mass == [1]
+
+
+def test_inputs_are_left_as_they_were():
+    for S in (with_split_entries(TIED), with_stored_zeros(TIED)):
+        before = S.data.copy(), S.indices.copy()
+        all_scores(S)
+        completeness_error(S, TARGETS)
+        assert_array_equal(S.data, before[0])
+        assert_array_equal(S.indices, before[1])
+    read_only = TIED.copy()
+    read_only.flags.writeable = False
+    assert_array_equal(all_scores(read_only), all_scores(TIED))
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_memory_stays_below_one_dense_copy(is_sparse):
+    m, n = 400, 5000
+    if is_sparse:
+        T = sparse.random_array((m, n), density=0.001, format="csr", rng=0)
+    else:
+        T = np.random.default_rng(0).standard_normal((m, n))
+    y_train, targets = np.arange(n) % 10, np.arange(m) % 10
+    tracemalloc.start()
+    all_scores(T, y_train, targets, y_train == 0)
+    completeness_error(T, targets)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < m * n * 8 / 2
+
+
+# Errors
+
+
+def score_with(T):
+    return [
+        lambda: class_detection_score(T, Y_TRAIN, TARGETS),
+        lambda: mislabel_detection_score(T, FLIPPED),
+        lambda: completeness_error(T, TARGETS),
+        lambda: sparsity(T),
+    ]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_attributions_must_be_finite(bad, container):
+    T = TIED.copy()
+    T[2, 3] = bad
+    for call in score_with(container(T)):
+        with pytest.raises(ValueError, match="attributions contains (NaN|infinity)"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "T", [np.zeros((0, 7)), np.zeros((40, 0)), np.zeros((40, 7, 1)), 3.0, sparse.csr_array((40, 0))]
+)
+def test_attributions_must_have_test_rows_and_training_rows(T):
+    for call in score_with(T):
+        with pytest.raises(
+            ValueError, match=r"attributions has shape .*\(test rows, training rows"
+        ):
+            call()
+
+
+def test_one_row_of_attributions_must_still_be_a_matrix():
+    for call in (
+        lambda: class_detection_score(TIED[0], Y_TRAIN, [0]),
+        lambda: completeness_error(TIED[0], [0.0]),
+        lambda: sparsity(TIED[0]),
+    ):
+        with pytest.raises(
+            ValueError, match=r"attributions has shape \(7,\); expected \(test rows"
+        ):
+            call()
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda: class_detection_score(TIED, Y_TRAIN[:-1], TARGETS),
+            "y_train has 6 entries but attributions has 7 columns (one per training row)",
+        ),
+        (
+            lambda: class_detection_score(TIED, Y_TRAIN, TARGETS[1:]),
+            "targets has 39 entries but attributions has 40 rows (one per test row)",
+        ),
+        (
+            lambda: class_detection_score(TIED, Y_TRAIN[:, None], TARGETS),
+            "y_train has shape (7, 1) but attributions has 7 columns",
+        ),
+        (
+            lambda: class_detection_score(TIED, Y_TRAIN, 1),
+            "targets has shape () but attributions has 40 rows",
+        ),
+        (
+            lambda: mislabel_detection_score(TIED, FLIPPED[1:]),
+            "is_mislabeled has 6 entries but scores_or_attributions has 7 columns",
+        ),
+        (
+            lambda: mislabel_detection_score(TIED[0], FLIPPED[1:]),
+            "is_mislabeled has 6 entries but scores_or_attributions has 7 entries",
+        ),
+        (
+            lambda: mislabel_detection_score([], FLIPPED),
+            "is_mislabeled has 7 entries but scores_or_attributions has 0 entries",
+        ),
+        (
+            lambda: completeness_error(TIED, TARGETS[1:]),
+            "outputs has 39 entries but attributions has 40 rows (one per test row)",
+        ),
+        (
+            lambda: completeness_error(TIED, np.full(len(TIED), np.nan)),
+            "outputs contains NaN",
+        ),
+        (
+            lambda: mislabel_detection_score([1.0, np.nan], [True, False]),
+            "scores_or_attributions contains NaN",
+        ),
+        (
+            lambda: mislabel_detection_score([], []),
+            "for all 0 training rows",
+        ),
+        (
+            lambda: mislabel_detection_score(TIED, np.ones(7, dtype=bool)),
+            "is_mislabeled is True for all 7 training rows; "
+            "the score needs at least one flipped and one clean row",
+        ),
+        (
+            lambda: mislabel_detection_score(TIED, np.zeros(7)),
+            "is_mislabeled is False for all 7 training rows",
+        ),
+        *[
+            (
+                lambda mask=mask: mislabel_detection_score(TIED, mask),
+                "is_mislabeled has values other than True and False (or 1 and 0)",
+            )
+            for mask in (np.arange(7), np.full(7, np.nan), np.array(list("0101010")), FLIPPED - 1)
+        ],
+    ],
+)
+def test_errors_name_the_problem_and_the_remedy(call, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call()
+
+
+@pytest.mark.parametrize(
+    "y_train",
+    [
+        Y_TRAIN.astype(str),
+        Y_TRAIN.astype(str).astype(object),
+        Y_TRAIN.astype(bytes),
+        np.full(7, np.nan),
+        np.full(7, None),
+        np.array([0, 1, 2, 0, 1, None, 2], dtype=object),
+        np.array([0, 1, 2, 0, 1, np.nan, 2], dtype=object),
+    ],
+)
+def test_labels_must_be_of_one_kind_and_present(y_train):
+    with pytest.raises(ValueError, match="labels of one kind, all numbers or all strings"):
+        class_detection_score(TIED, y_train, TARGETS)
+
+
+@pytest.mark.parametrize("mass", [0, -0.1, 1.01, 90, np.nan])
+def test_mass_must_be_a_share(mass):
+    with pytest.raises(ValueError, match=r"mass is .*; expected a share of the whole in \(0, 1\]"):
+        sparsity(TIED, mass)
