@@ -9,21 +9,27 @@ from setuptools import Extension, setup
 # SKATTRIB_CHECK=1 compiles bounds checks into the Cython code and the C kernels (slow; for tests)
 check = os.environ.get("SKATTRIB_CHECK", "0") == "1"
 
-solver = Extension(
-    "skattrib._crammer_singer",
-    ["csrc/crammer_singer.pyx", "csrc/dispatch.c", *sorted(glob("csrc/kernels_*.c"))],
-    include_dirs=["csrc"],
-    depends=sorted(glob("csrc/*.h") + glob("csrc/*.inc") + glob("csrc/*.pxd")),
-    define_macros=[("CS_CHECK", "1")] if check else [],
-    extra_compile_args=["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno"],
-)
-solver.cython_directives = {
-    "language_level": "3",
-    "boundscheck": check,
-    "wraparound": False,
-    "initializedcheck": check,
-    "cdivision": True,
-    "freethreading_compatible": True,
+options = {
+    "include_dirs": ["csrc"],
+    "define_macros": [("CS_CHECK", "1")] if check else [],
+    "extra_compile_args": ["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno"],
 }
+extensions = [
+    Extension(
+        "skattrib._crammer_singer",
+        ["csrc/crammer_singer.pyx", "csrc/dispatch.c", *sorted(glob("csrc/kernels_*.c"))],
+        depends=sorted(glob("csrc/*.h") + glob("csrc/*.inc") + glob("csrc/*.pxd")),
+        **options,
+    ),
+    Extension("skattrib._scoring_kernels", ["csrc/scoring.pyx"], **options),
+]
+for extension in extensions:
+    extension.cython_directives = {
+        "language_level": "3",
+        "boundscheck": check,
+        "wraparound": False,
+        "initializedcheck": check,
+        "cdivision": True,
+    }
 
-setup(ext_modules=[solver])
+setup(ext_modules=extensions)

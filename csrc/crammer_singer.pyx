@@ -85,6 +85,7 @@ cdef class Problem:
         self.p.indices = <const int32_t *>_address("indices", indices, self.owners)
         self.p.indptr = <const int64_t *>_address("indptr", indptr, self.owners)
         self.p.y = <const int32_t *>_address("y", y, self.owners)
+        self.p.n_rows = n_rows
         self.p.n_features = n_features
         self.p.n_classes = n_classes
         self.p.bias = bias

@@ -21,7 +21,7 @@
 /* Three types: x and the duals are float or double together ("X"), W and the scores are either
  * ("S"). cap and step are double. */
 typedef struct {
-    int64_t n_features, n_classes;
+    int64_t n_rows, n_features, n_classes;
     const void *x;          /* X: rows of n_features, or CSR values */
     const int32_t *indices; /* CSR columns; NULL means dense */
     const int64_t *indptr;
@@ -47,7 +47,8 @@ typedef struct {
 /* epoch:   visits rows[0..m) in order, moves each to the maximizer of D over its duals, keeps
  *          W = W(beta), and writes the rows worth another visit to kept (may be rows itself): all
  *          but those at a vertex of their simplex that stays optimal. Adds sum_i g_i as met, where
- *          g_i = sum_m beta_im (max_k s_ik - s_im). Returns rows visited: fewer than m when the pool must grow.
+ *          g_i = sum_m beta_im (max_k s_ik - s_im). Returns rows visited: fewer than m when the pool
+ *          must grow.
  * score:   adds the same sum without moving anything; slack[t] = how far the class that holds all
  *          of the row's mass is above the others, negative for a row that is not settled.
  * weights: w += sign * sum_i alpha_i x_i^T over rows[0..m), b likewise, in double; returns

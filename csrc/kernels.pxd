@@ -7,7 +7,7 @@ cdef extern from "kernels.h" nogil:
         CS_BLOCK
 
     ctypedef struct cs_problem:
-        int64_t n_features, n_classes
+        int64_t n_rows, n_features, n_classes
         const void *x
         const int32_t *indices
         const int64_t *indptr

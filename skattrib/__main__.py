@@ -175,7 +175,7 @@ def _demo(args):
     parts = train_test_split(X / 16, y, np.arange(len(y)), stratify=y, random_state=0)
     train, test = Rows(parts[0], parts[2], parts[4]), Rows(parts[1], parts[3], parts[5])
     print("DualView on the handwritten digits of scikit-learn; rows are numbered as there.\n")
-    explainer = _fit(train, args.C or DEMO_C, verbose=args.verbose)
+    explainer = _fit(train, args.C or DEMO_C, verbose=bool(args.verbose))
     predicted = explainer.predict(test.X)
     _print_scores(explainer, train, test, predicted)
     _print_explanations(explainer, train, test, _order(test, predicted)[:4], predicted)
@@ -195,7 +195,7 @@ def _explain(args):
             f"0 to {n_test - 1}"
         )
     options = {"fit_intercept": args.fit_intercept, "max_iter": args.max_iter}
-    explainer = _fit(train, args.C, verbose=args.verbose, **options)
+    explainer = _fit(train, args.C, verbose=bool(args.verbose), **options)
     predicted = explainer.predict(test.X)
     targets = predicted if target is None else np.full_like(predicted, target)
     shown = written = args.rows

@@ -1,6 +1,8 @@
 """Rows for explainers, the checks that all readers share, and NPZ and NPY matrices."""
 
 import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -129,8 +131,6 @@ def _read_matrix(path):
         X = sparse.load_npz(path)
         if hasattr(X, "check_format"):
             X.check_format(full_check=True)  # indices out of range would be read as memory
-        X = sparse.csr_array(X)
-        X.sum_duplicates()
         return X, None
 
 
@@ -159,9 +159,12 @@ def _as_float(X, path, dtype=None):
     if dtype is None:
         small = X.dtype.itemsize <= 2 or X.dtype.newbyteorder("=") == np.float32
         dtype = np.float32 if small else np.float64
-    with np.errstate(over="ignore"):
-        order = {} if sparse.issparse(X) else {"order": "C"}
-        X = X.astype(dtype, copy=False, **order)
+    with np.errstate(over="ignore"), reading(path):
+        if sparse.issparse(X):
+            X = sparse.csr_array(X.astype(dtype))  # first, because sums of small integers overflow
+            X.sum_duplicates()
+        else:
+            X = X.astype(dtype, order="C", copy=False)
     values = X.data if sparse.issparse(X) else X
     size = max(1, 2**20 // values[0].size) if len(values) else 1
     n_bad = sum(
@@ -193,7 +196,10 @@ def _as_labels(y, where, X, path):
                 f"{where} has {n_missing} missing values (not finite); "
                 "fill them in, or drop those rows"
             )
-    return y.astype(y.dtype.newbyteorder("="), copy=False)
+    y = np.ascontiguousarray(y.astype(y.dtype.newbyteorder("="), copy=False))
+    if y.dtype.kind == "U" and y.dtype.itemsize and y.view(np.uint32).max() > sys.maxunicode:
+        raise InputError(f"{where} is damaged: it holds characters that do not exist")
+    return y
 
 
 def check_labels(y: np.ndarray, where: str) -> None:
@@ -210,9 +216,10 @@ def check_labels(y: np.ndarray, where: str) -> None:
             numbers = y.astype(float)
         except ValueError:
             numbers = np.zeros(0)
-    if numbers.dtype.kind == "f" and np.any(numbers % 1 != 0):
+    fractional = np.isfinite(numbers) & (numbers % 1 != 0) if numbers.dtype.kind == "f" else []
+    if np.any(fractional):
         raise InputError(
-            f"{where} is continuous (such as {y[numbers % 1 != 0][0]}); it must hold class labels: "
+            f"{where} is continuous (such as {y[fractional][0]}); it must hold class labels: "
             "cut it into classes first"
         )
     n_classes = len(np.unique(y))
@@ -224,13 +231,14 @@ def check_labels(y: np.ndarray, where: str) -> None:
         )
 
 
-def numbered(X, y):
+def numbered(X: np.ndarray | sparse.csr_array, y: np.ndarray | None) -> Rows:
+    """Return rows that go by their numbers."""
     return Rows(X, y, np.arange(X.shape[0]))
 
 
 @contextmanager
-def reading(path):
-    """Turn whatever a reader raises into one line that names the file."""
+def reading(path: str) -> Iterator[None]:
+    """Turn whatever a reader raises into an InputError that names the file."""
     if not os.path.exists(path):
         raise InputError(f"{path}: no such file")
     if os.path.isdir(path):
@@ -242,7 +250,7 @@ def reading(path):
     except InputError:
         raise
     except Exception as error:  # damaged files raise all sorts: BadZipFile, KeyError, EOFError
-        message = str(error)
+        message = " ".join(str(error).split())[:300]
         if "pickle" in message.lower() or "Python objects" in message:
             message = (
                 "it holds pickled Python objects, which are never loaded, or is damaged; "
@@ -253,7 +261,8 @@ def reading(path):
         raise InputError(f"{path} cannot be read: {message or type(error).__name__}") from error
 
 
-def check_not_huge(values, where):
+def check_not_huge(values: np.ndarray, where: str) -> None:
+    """Refuse values that are infinite, missing or too large to be standardized."""
     n_bad = np.count_nonzero(~(np.abs(values) < _LARGEST))
     if n_bad:
         raise InputError(
@@ -262,7 +271,8 @@ def check_not_huge(values, where):
         )
 
 
-def listed(names, show=repr):
+def listed(names: Iterable[str], show: Callable[[str], str] = repr) -> str:
+    """Return names for a message, twenty at most."""
     names = list(names)
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(show(name) for name in names[:20]) + more

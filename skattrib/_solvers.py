@@ -311,9 +311,14 @@ class _Search:
                 continue
             active = rows[safe <= travelled + NEARLY / self.reach]
             before = self.W.copy(), self.b.copy()
-            self._move(active, -1.0)
+            if 2 * len(active) > len(rows):
+                moving = rows
+                self.W[:], self.b[:], self.linear = 0.0, 0.0, 0.0
+            else:
+                moving = active
+                self._move(active, -1.0)
             done, seed = self._descend(active.copy(), tol * primal, max_iter - work, seed)
-            self._move(active, 1.0)
+            self._move(moving, 1.0)
             work += done
             travelled += np.sqrt(
                 np.vdot(self.W - before[0], self.W - before[0])

@@ -63,9 +63,10 @@ def rounding(W, b, X, y, C, s=None, fit_intercept=False):
 
 
 def infeasibility(alpha, y, C, s=None):
-    """Largest violation of sum_m alpha_im = 0, 0 <= alpha_{i, y_i} <= C s_i, alpha_im <= 0,
+    """Largest violation of a constraint of alpha, as a share of C s_i.
 
-    as a share of C s_i; infinite where C s_i = 0 and alpha_i is not 0.
+    sum_m alpha_im = 0, 0 <= alpha_{i, y_i} <= C s_i, alpha_im <= 0 for m != y_i; infinite where
+    C s_i = 0 and alpha_i is not 0.
     """
     worst = 0.0
     for a, label, weight in zip(dense(alpha), y, ones_unless_given(s, alpha), strict=True):
@@ -82,8 +83,8 @@ def solve_qp(X, y, C, sample_weight=None, fit_intercept=False, n_classes=None):
     Minimize 1/2 ||W||^2 + C sum_i s_i xi_i subject to, for every row i and class m,
     (w_{y_i} - w_m).x_i + xi_i >= 1[m != y_i], whose multiplier is -alpha_im for m != y_i.
 
-    Returns alpha (n, K), feasible to rounding, W (K, d), b (K,) and P(W). Twice P(W) - D(alpha)
-    bounds the squared distance of (W, b) to the optimum.
+    Rows of weight zero are left out. Returns alpha (n, K), feasible to rounding, W (K, d), b (K,)
+    and P(W). Twice P(W) - D(alpha) bounds the squared distance of (W, b) to the optimum.
     """
     y = np.asarray(y)
     s = ones_unless_given(sample_weight, X)
