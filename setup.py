@@ -32,4 +32,5 @@ for extension in extensions:
         "cdivision": True,
     }
 
-setup(ext_modules=extensions)
+# in place too, so that `python -m skattrib` also works inside a checkout
+setup(ext_modules=extensions, options={"build_ext": {"inplace": True}})

@@ -33,16 +33,29 @@ cdef void _replace_worst(floating *value, int64_t *index, Py_ssize_t k, floating
 
 
 def scatter(const floating[:, ::1] block, const floating[:, ::1] coef, const int64_t[::1] rows,
-            const int64_t[::1] columns, floating[:, :] out):
+            const int64_t[::1] columns, floating[:, ::1] out):
     """out[rows[r], columns[c]] = coef[r, c] * block[r, c]; one row of coef serves all."""
-    cdef Py_ssize_t r, c, q
-    cdef int64_t row
+    cdef Py_ssize_t r, c, q, n = block.shape[1]
+    cdef bint together
+    cdef floating *to
+    cdef const floating *a
+    cdef const floating *b
+    if n == 0:
+        return
+    together = columns[n - 1] - columns[0] == n - 1
     with nogil:
         for r in range(block.shape[0]):
-            row = rows[r]
             q = r if coef.shape[0] > 1 else 0
-            for c in range(block.shape[1]):
-                out[row, columns[c]] = coef[q, c] * block[r, c]
+            a = &coef[q, 0]
+            b = &block[r, 0]
+            if together:
+                to = &out[rows[r], columns[0]]
+                for c in range(n):
+                    to[c] = a[c] * b[c]
+            else:
+                to = &out[rows[r], 0]
+                for c in range(n):
+                    to[columns[c]] = a[c] * b[c]
 
 
 def update_top(const floating[:, ::1] block, const floating[:, ::1] coef, const int64_t[::1] rows,

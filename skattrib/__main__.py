@@ -277,6 +277,8 @@ def _fit(train, C=None, **options):
     except ValueError as error:
         raise InputError(f"cannot fit: {error}") from error
     seconds = time.perf_counter() - start
+    if len(explainer.support_) == 0:
+        raise InputError("the fit found no contributing rows: scale the features, or lower --C")
 
     classes, codes = np.unique(train.y, return_inverse=True)
     n_rows = np.bincount(codes)

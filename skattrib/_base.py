@@ -10,13 +10,28 @@ from sklearn.base import (
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    _fit_context,
 )
-from sklearn.utils import gen_batches
+from sklearn.utils import compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import row_norms, safe_sparse_dot
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _scoring
+
+__all__ = [
+    "BaseExplainer",
+    "Interval",
+    "StrOptions",
+    "check_training_data",
+    "check_weights",
+    "fit_context",
+    "squared_norms",
+]
+
+# decorates `fit`: parameters are checked against `_parameter_constraints`
+fit_context = _fit_context(prefer_skip_nested_validation=True)
 
 
 def check_training_data(estimator, X, y):
@@ -29,9 +44,21 @@ def check_training_data(estimator, X, y):
     if len(estimator.classes_) < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs rows of at least 2 classes, but y contains only "
-            f"one class: {estimator.classes_[0]!r}"
+            f"one class: {estimator.classes_.tolist()[0]!r}"
         )
     return canonical(X), codes
+
+
+def check_weights(estimator, X, codes, sample_weight):
+    """Sample weights times class weights of checked rows, in float64."""
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    weight = weight * compute_sample_weight(estimator.class_weight, estimator.classes_[codes])
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError(
+            "sample_weight times class_weight must be finite, negative nowhere and positive for "
+            f"some rows; it lies in {weight.min()}..{weight.max()}"
+        )
+    return weight
 
 
 def canonical(X):
@@ -70,7 +97,8 @@ class BaseExplainer(
         return self.n_samples_fit_
 
     def _check_rows(self, X):
-        check_is_fitted(self)
+        # not any attribute: a fit that failed leaves some behind
+        check_is_fitted(self, "n_samples_fit_")
         X = validate_data(
             self,
             X,
@@ -86,7 +114,7 @@ class BaseExplainer(
     def _decision(self, X):
         """Public decision values in float64, without a float64 copy of all of X."""
         out = np.empty((X.shape[0], len(self.coef_)))
-        for rows in gen_batches(X.shape[0], 4096):
+        for rows in _scoring.batches(X.shape[0], 4096):
             part = X[rows].astype(np.float64, copy=False)
             out[rows] = safe_sparse_dot(part, self.coef_.T, dense_output=True)
         out += self.intercept_
@@ -120,7 +148,8 @@ class BaseExplainer(
         -------
         ndarray of shape (n_samples,)
         """
-        return self.classes_[self._predict_codes(self.decision_function(X))]
+        codes = self._predict_codes(self.decision_function(X))
+        return self.classes_[codes]
 
     # targets
 
@@ -129,10 +158,12 @@ class BaseExplainer(
         labels = np.asarray(labels)
         try:
             codes = np.minimum(np.searchsorted(self.classes_, labels), len(self.classes_) - 1)
-            unknown = np.atleast_1d(labels)[np.atleast_1d(self.classes_[codes] != labels)]
+            unknown = np.atleast_1d(labels)[np.atleast_1d(self.classes_[codes] != labels)].tolist()
         except TypeError:
-            unknown = np.atleast_1d(labels)
-        if len(unknown):
+            # labels that do not compare with the classes
+            classes = self.classes_.tolist()
+            unknown = [label for label in np.atleast_1d(labels).tolist() if label not in classes]
+        if unknown:
             raise ValueError(
                 f"target {unknown[0]!r} is not one of the classes {self.classes_.tolist()}"
             )
@@ -267,8 +298,8 @@ class BaseExplainer(
             out = np.zeros(shape, dtype=X.dtype)
         elif not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != X.dtype:
             raise ValueError(f"out must be an array of shape {shape} and type {X.dtype}")
-        elif not out.flags.writeable:
-            raise ValueError("out is read-only")
+        elif not (out.flags.writeable and out.flags.c_contiguous):
+            raise ValueError("out must be writeable and in C order")
         return _scoring.dense(kernel, X, groups, out)
 
     def aggregate(self, X, target=None, *, weights=None) -> np.ndarray:
@@ -360,8 +391,7 @@ class BaseExplainer(
         directions = self._as_weights(X, target)
         shares = np.zeros((*indices.shape, X.shape[1]), dtype=X.dtype)
         place = np.searchsorted(kernel.support, indices)
-        place = np.minimum(place, len(kernel.support) - 1)
-        known = kernel.support[place] == indices
+        known = np.isin(indices, kernel.support)
         for j in np.flatnonzero(known.any(axis=1)):
             at = place[j, known[j]]
             phi = X[[j]].toarray() if sp.issparse(X) else X[[j]]
@@ -375,6 +405,6 @@ class BaseExplainer(
 def squared_norms(X, bias):
     """||phi||^2 of each row in float64, with the constant feature if there is one."""
     out = np.empty(X.shape[0])
-    for rows in gen_batches(X.shape[0], 4096):
+    for rows in _scoring.batches(X.shape[0], 4096):
         out[rows] = row_norms(X[rows].astype(np.float64), squared=True)
     return out + bias

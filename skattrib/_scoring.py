@@ -13,6 +13,11 @@ from ._scoring_kernels import scatter, update_top
 ROWS, COLUMNS = 256, 2048
 
 
+def batches(n, size):
+    """Slices of at most `size` that cover range(n); none if n is 0."""
+    return gen_batches(n, size) if n else ()
+
+
 @dataclass
 class Kernel:
     """The training side of T[j, i] = coef[j, i] (phi_i . phi_j + bias)."""
@@ -55,9 +60,7 @@ def label_groups(kernel, codes, directions):
 
 def weight_groups(kernel, weights):
     """All test rows as one group, with logit weights (m, K)."""
-    yield Group(
-        np.arange(len(weights)), np.arange(len(kernel.support)), None, np.asarray(weights)
-    )
+    yield Group(np.arange(len(weights)), np.arange(len(kernel.support)), None, np.asarray(weights))
 
 
 def _walk(kernel, X, groups):
@@ -65,9 +68,9 @@ def _walk(kernel, X, groups):
     dtype = X.dtype
     buffer = np.empty(ROWS * COLUMNS, dtype=dtype)
     for group in groups:
-        for columns in gen_batches(len(group.columns), COLUMNS):
+        for columns in batches(len(group.columns), COLUMNS):
             vectors = kernel.vectors[group.columns[columns]].astype(dtype, copy=False)
-            for rows in gen_batches(len(group.rows), ROWS):
+            for rows in batches(len(group.rows), ROWS):
                 part = X[group.rows[rows]]
                 if sp.issparse(part) or sp.issparse(vectors):
                     block = safe_sparse_dot(part, vectors.T, dense_output=True)
@@ -149,12 +152,12 @@ def _first_missing(present, k, n):
 def aggregate(kernel, X, weights):
     """sum_j of weights[j] . alpha_i (phi_i . phi_j + bias), over test rows, in float64."""
     total = np.zeros((weights.shape[1], X.shape[1]))
-    for rows in gen_batches(X.shape[0], 4096):
+    for rows in batches(X.shape[0], 4096):
         part = X[rows].astype(np.float64)
         total += safe_sparse_dot(weights[rows].T, part, dense_output=True)
     shift = kernel.bias * weights.sum(axis=0)
     out = np.zeros(kernel.n_samples)
-    for columns in gen_batches(len(kernel.support), 4096):
+    for columns in batches(len(kernel.support), 4096):
         vectors = kernel.vectors[columns].astype(np.float64)
         scores = safe_sparse_dot(vectors, total.T, dense_output=True) + shift
         dual = kernel.dual[:, columns]

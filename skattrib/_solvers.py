@@ -10,12 +10,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ._crammer_singer import LANES, Problem, shuffle
-from ._duals import DENSE_CLASSES, PackedDuals, PaddedDuals, aligned_zeros, merge_repeated
+from ._duals import PackedDuals, PaddedDuals, aligned_zeros, merge_repeated
 
 __all__ = ["CrammerSingerResult", "crammer_singer"]
 
 # float32 sweeps are good to about this relative gap; below it they continue in float64
 FLOAT32_FLOOR = 1e-6
+
+# duals have the type of X; in float32 they reach about this gap times C mean ||x||^2
+FLOAT32_DUALS = 1e-7
 
 # a sweep over few rows counts as this share of a sweep over all
 SMALLEST_SWEEP = 0.01
@@ -136,10 +139,15 @@ def crammer_singer(
     n_iter = search.run(tol, max_iter, seed, verbose)
     result = search.result(n_iter, tol)
     if not result.converged:
+        advice = (
+            f"C * mean ||x||^2 is {search.difficulty:.1e}: scale the features or lower C (the "
+            "solver is at home below 10), or raise max_iter."
+        )
+        if X.dtype == np.float32 and tol < search.difficulty * FLOAT32_DUALS:
+            advice += " float32 duals end here: give X as float64."
         warnings.warn(
             f"The Crammer-Singer solver stopped after {n_iter} sweeps at a relative gap of "
-            f"{result.gap:.1e}, above tol={tol:.1e}. C * mean ||x||^2 is {search.difficulty:.1e}: "
-            "scale the features or lower C (the solver is at home below 10), or raise max_iter.",
+            f"{result.gap:.1e}, above tol={tol:.1e}. {advice}",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -184,8 +192,12 @@ class _Search:
         self.row_cap = C * weight
         norms, keys = np.empty(n), np.empty(n)
         self._problem().norms(np.random.default_rng(0).uniform(1.0, 2.0, d), norms, keys)
-        if not np.isfinite(norms).all():
-            raise ValueError("X has rows whose squared norm is not a finite number: scale X")
+        limit = 1e30 if X.dtype == np.float32 else 1e250
+        if not (norms.max() < limit and self.row_cap.max() < limit):
+            raise ValueError(
+                f"||x||^2 is up to {norms.max():.1e} and C * sample_weight up to "
+                f"{self.row_cap.max():.1e}, beyond what {X.dtype} sums hold: scale the features"
+            )
         norms += self.bias
         self.difficulty = C * np.average(norms, weights=weight)
 
@@ -268,7 +280,7 @@ class _Search:
         slack = np.empty(len(rows), dtype=np.float32)
         # a row is settled while W has moved less than `safe` in all
         safe = np.full(len(rows), -np.inf)
-        travelled = 0.0
+        travelled = largest = 0.0
         if self.cold and len(rows):
             left = np.empty_like(rows)
             for _ in range(min(2, max_iter)):
@@ -280,9 +292,15 @@ class _Search:
         self._move(rows, 1.0)
         best, stalled = np.inf, 0
         while True:
+            norm = np.sqrt(np.vdot(self.W, self.W) + np.vdot(self.b, self.b))
+            if norm < 0.1 * largest:
+                # W was much larger on the way: sum it anew, without the rounding of that time
+                self._restart_weights()
+                self._move(rows, 1.0)
+                largest = norm
+            largest = max(largest, norm)
             np.copyto(self.work[0], self.W)
             np.copyto(self.work[1], self.b)
-            norm = np.sqrt(np.vdot(self.W, self.W) + np.vdot(self.b, self.b))
             single = self.work[0].dtype == np.float32
             # what float32 scores may be wrong by, in units of travel
             eps = 2.0 * (self.X.shape[1] + 32) * np.finfo(np.float32).eps * norm
@@ -291,7 +309,7 @@ class _Search:
             gap = worker.score(rows[due], slack[: len(due)])
             safe[due] = slack[: len(due)] / self.reach[due] + travelled
             primal = self._primal(gap)
-            if gap <= tol * primal and single:
+            if single and (gap <= tol * primal or work >= max_iter):
                 due = np.flatnonzero(safe <= travelled + eps)
                 gap = self.exact.score(rows[due], slack[: len(due)])
                 primal = self._primal(gap)
@@ -313,7 +331,7 @@ class _Search:
             before = self.W.copy(), self.b.copy()
             if 2 * len(active) > len(rows):
                 moving = rows
-                self.W[:], self.b[:], self.linear = 0.0, 0.0, 0.0
+                self._restart_weights()
             else:
                 moving = active
                 self._move(active, -1.0)
@@ -358,6 +376,9 @@ class _Search:
             if done == len(order):
                 return n_kept, total
             self.duals.grow(self.worker, self.exact)
+
+    def _restart_weights(self):
+        self.W[:], self.b[:], self.linear = 0.0, 0.0, 0.0
 
     def _move(self, rows, sign):
         self.linear += self.exact.weights(rows, sign, self.W, self.b)

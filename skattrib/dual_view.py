@@ -4,14 +4,19 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import _fit_context
-from sklearn.utils import compute_sample_weight
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from . import _scoring
-from ._base import BaseExplainer, check_training_data, squared_norms
-from ._solvers import DENSE_CLASSES, crammer_singer
+from ._base import (
+    BaseExplainer,
+    Interval,
+    StrOptions,
+    check_training_data,
+    check_weights,
+    fit_context,
+    squared_norms,
+)
+from ._solvers import crammer_singer
 
 
 class DualViewExplainer(BaseExplainer):
@@ -122,7 +127,7 @@ class DualViewExplainer(BaseExplainer):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     def fit(self, X, y, sample_weight=None) -> "DualViewExplainer":
         """Fit the head and find what each row contributes.
 
@@ -152,8 +157,7 @@ class DualViewExplainer(BaseExplainer):
         last = self._full_dual() if self.warm_start and hasattr(self, "dual_coef_") else None
         last_classes = getattr(self, "classes_", None)
         X, codes = check_training_data(self, X, y)
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        weight = weight * compute_sample_weight(self.class_weight, y)
+        weight = check_weights(self, X, codes, sample_weight)
         if last is not None and (
             last.shape[0] != X.shape[0] or not np.array_equal(last_classes, self.classes_)
         ):
@@ -219,7 +223,7 @@ class DualViewExplainer(BaseExplainer):
     @property
     def self_influence_(self) -> np.ndarray:
         """What each training row contributes to its own class at itself, (n_samples_fit_,)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "n_samples_fit_")
         own = np.asarray(
             self._logit_dual()[self._support_codes, np.arange(len(self.support_))]
         ).ravel()

@@ -286,6 +286,16 @@ def test_parquet_and_csv_give_the_same_answer(tables, tmp_path, capsys):
     assert (tmp_path / "csv.json").read_bytes() == (tmp_path / "parquet.json").read_bytes()
 
 
+def test_columns_of_lists_are_one_hot_encoded_too(tables, tmp_path, capsys):
+    paths = tmp_path / "train.parquet", tmp_path / "test.parquet"
+    for frame, path in zip(tables[:2], paths, strict=True):
+        frame.assign(city=[[city] for city in frame["city"]]).to_parquet(path)
+    output = tmp_path / "why.json"
+    run_on_table(capsys, (*tables[:2], *paths), "--output", output)
+    records = json.loads(output.read_text("utf-8"))
+    assert_same_records(records, expected_of_tables(*tables[:2]), rtol=1e-6)
+
+
 @pytest.mark.parametrize("how", ["absent", "empty"])
 def test_test_table_without_labels(tables, tmp_path, capsys, how):
     output, path = tmp_path / "why.json", tmp_path / "unlabelled.csv"
@@ -411,13 +421,13 @@ def test_matrices_of_every_form(matrices, tmp_path, capsys, form):
 @pytest.mark.parametrize("form", ["npz", "npy"])
 def test_matrices_of_every_type(matrices, tmp_path, capsys, monkeypatch, form, dtype, fitted):
     X, y, X_test, y_test = matrices
-    X = X.round().astype(dtype)
+    X = np.abs(X.round()).astype(dtype)
     seen = []
     fit = DualViewExplainer.fit
     monkeypatch.setattr(
         DualViewExplainer, "fit", lambda self, X, y: fit(self, seen.append(X) or X, y)
     )
-    args = save(tmp_path, form, X, y, X_test.round(), y_test)
+    args = save(tmp_path, form, X, y, np.abs(X_test.round()), y_test)
     explain(capsys, *args, "--C", C)
     assert seen[0].dtype == np.dtype(fitted)
     np.testing.assert_array_equal(seen[0], X)
@@ -462,11 +472,17 @@ def test_matrices_are_standardized_on_demand_only(matrices, tmp_path, capsys, fo
     assert_same_records(json.loads(output.read_text()), expected, rtol=1e-6)
 
 
-def test_a_sparse_and_a_dense_matrix_go_together(matrices, tmp_path, capsys):
+@pytest.mark.parametrize("form", ["csr_array", "npz"])
+def test_a_sparse_and_a_dense_matrix_go_together(matrices, tmp_path, capsys, form):
     X, y, X_test, y_test = matrices
-    args = save(tmp_path, "csr_array", X, y, X_test, y_test)
+    args = save(tmp_path, form, X, y, X_test, y_test)
     outs = [explain(capsys, *args, "--standardize")]
-    np.savez(tmp_path / "test.npz", X=X_test)
+    if form == "npz":
+        sparse.save_npz(args[1], sparse.csr_array(X_test))
+        np.save(tmp_path / "y_test.npy", y_test)
+        args += ["--test-labels", tmp_path / "y_test.npy"]
+    else:
+        np.savez(args[1], X=X_test)
     outs.append(explain(capsys, *args, "--standardize"))
     blocks = [out[out.index("Test row") :] for out in outs]
     assert blocks[0] == blocks[1]
@@ -766,13 +782,17 @@ def test_hostile_names_and_labels_stay_on_their_line(tmp_path, capsys):
     fails(capsys, ["explain", path, path, "--target", "\x1b[2J\n"], r"\x1b", r"'x\n\x1b[2J'")
 
 
-def test_missing_extra_is_named(tables, tmp_path, capsys, matrices, monkeypatch):
-    for module in ("pandas", "pyarrow"):
-        with monkeypatch.context() as patch:
-            patch.setitem(sys.modules, module, None)
-            args = ["explain", *tables[2:], "--target", "species"]
-            fails(capsys, args, 'pip install "skattrib[cli]"')
-            explain(capsys, *save(tmp_path, "npz", *matrices))
+@pytest.mark.parametrize("module", ["pandas", "pyarrow"])
+def test_missing_extra_is_named(tables, capsys, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    args = ["explain", *tables[2:], "--target", "species"]
+    fails(capsys, args, module, 'pip install "skattrib[cli]"')
+
+
+def test_matrices_need_no_extra(tmp_path, capsys, matrices, monkeypatch):
+    # scikit-learn looks at sys.modules["pandas"] itself, so that None there would break it
+    monkeypatch.setattr("skattrib._tables._import_pandas", None)
+    assert "accuracy" in explain(capsys, *save(tmp_path, "npz", *matrices))
 
 
 def test_a_nameless_column_is_left_out_with_a_note(tables, capsys):
@@ -817,6 +837,16 @@ def test_what_the_explainer_refuses_is_an_error(tables, capsys, monkeypatch):
     monkeypatch.setattr(DualViewExplainer, "fit", refuse)
     args = ["explain", *tables[2:], "--target", "species"]
     fails(capsys, args, r"cannot fit: one line\nand another")
+
+
+def test_a_fit_without_support_is_an_error(tables, capsys, monkeypatch):
+    fit = DualViewExplainer.fit
+
+    def fit_nothing(self, X, y):
+        fit(self, X, y).support_ = np.array([], dtype=int)
+
+    monkeypatch.setattr(DualViewExplainer, "fit", fit_nothing)
+    fails(capsys, ["explain", *tables[2:], "--target", "species"], "scale the features", "--C")
 
 
 def test_out_of_memory(tables, capsys, monkeypatch):
