@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils import gen_batches
 
 from ._crammer_singer import BLOCK, LANES
 
@@ -44,8 +43,8 @@ class PaddedDuals:
     def alpha(self, rows):
         """Feasible alpha in float64, as the kernels see it; zero outside rows."""
         alpha = np.zeros((len(self.y), self.n_classes))
-        for part in gen_batches(len(rows), 4096):
-            some = rows[part]
+        for first in range(0, len(rows), 4096):
+            some = rows[first : first + 4096]
             beta = self.beta[some, : self.n_classes].astype(np.float64)
             own, cap = (np.arange(len(some)), self.y[some]), self.cap[some]
             beta[own] = 0.0

@@ -393,8 +393,14 @@ class _Search:
         dual = self.shares.spread(dual, self.row_cap)
         if len(self.empty):
             # any feasible value is optimal: the smallest
-            dual[self.empty] = -self.row_cap[self.empty, None] / (self.K - 1)
-            dual[self.empty, self.y[self.empty]] = self.row_cap[self.empty]
+            cap, own = self.row_cap[self.empty, None], self.y[self.empty]
+            values = np.repeat(-cap / (self.K - 1), self.K, axis=1)
+            values[np.arange(len(own)), own] = cap[:, 0]
+            if sp.issparse(dual):
+                place = (np.repeat(self.empty, self.K), np.tile(np.arange(self.K), len(own)))
+                dual = sp.csr_array(dual + sp.csr_array((values.ravel(), place), shape=dual.shape))
+            else:
+                dual[self.empty] = values
         d = self.X.shape[1]
         W = self.W.T[: self.K] if sp.issparse(self.X) else self.W[:, :d]
         return CrammerSingerResult(

@@ -175,15 +175,14 @@ class DualViewExplainer(BaseExplainer):
             random_state=self.random_state,
             verbose=self.verbose,
         )
-        self._keep(X, codes, found)
+        self._keep(X, found)
         return self
 
-    def _keep(self, X, codes, found):
+    def _keep(self, X, found):
         dual = found.dual
         used = np.diff(dual.indptr) > 0 if sp.issparse(dual) else dual.any(axis=1)
         self.support_ = np.flatnonzero(used)
         self.support_vectors_ = X[self.support_]
-        self._support_codes = codes[self.support_]
         dual = dual[self.support_].T
         self.dual_coef_ = sp.csr_array(dual) if sp.issparse(dual) else np.ascontiguousarray(dual)
         self.coef_, self.intercept_ = found.coef, found.intercept
@@ -193,6 +192,7 @@ class DualViewExplainer(BaseExplainer):
             self.coef_ = self.coef_[1:] - self.coef_[:1]
             self.intercept_ = self.intercept_[1:] - self.intercept_[:1]
         self.dual_gap_, self.objective_, self.n_iter_ = found.gap, found.objective, found.n_iter
+        self._bias = float(self.fit_intercept)
         self.n_samples_fit_ = X.shape[0]
 
     def _logit_dual(self):
@@ -216,7 +216,7 @@ class DualViewExplainer(BaseExplainer):
             self._logit_dual(),
             self.support_,
             self.support_vectors_,
-            float(self.fit_intercept),
+            self._bias,
             self.n_samples_fit_,
         )
 
@@ -224,12 +224,12 @@ class DualViewExplainer(BaseExplainer):
     def self_influence_(self) -> np.ndarray:
         """What each training row contributes to its own class at itself, (n_samples_fit_,)."""
         check_is_fitted(self, "n_samples_fit_")
-        own = np.asarray(
-            self._logit_dual()[self._support_codes, np.arange(len(self.support_))]
-        ).ravel()
+        # the dual of the row's own class is the one that is not negative
+        own = self._logit_dual().max(axis=0) if len(self.support_) else np.zeros(0)
+        own = own.toarray().ravel() if sp.issparse(own) else own
         scale = 2.0 if len(self.classes_) == 2 else 1.0
         out = np.zeros(self.n_samples_fit_)
-        norms = squared_norms(self.support_vectors_, float(self.fit_intercept))
+        norms = squared_norms(self.support_vectors_, self._bias)
         out[self.support_] = scale * own * norms
         return out
 
@@ -250,5 +250,5 @@ class DualViewExplainer(BaseExplainer):
         v = self._as_weights(X, target)
         v = v - v.mean(axis=1, keepdims=True)
         gap = max(self.dual_gap_ * self.objective_, 0.0)
-        reach = np.sqrt(squared_norms(X, float(self.fit_intercept)))
+        reach = np.sqrt(squared_norms(X, self._bias))
         return np.linalg.norm(v, axis=1) * np.sqrt(gap) * reach

@@ -35,8 +35,8 @@ def laid_out(X, layout):
 def problem(K, layout, weighted=False):
     """Rows with labels that the features tell in part, test rows, weights (some of them zero)."""
     rng = np.random.default_rng(K)
-    n, d, m = {2: (60, 5, 9), 3: (80, 6, 11), 70: (210, 12, 5)}[K]
-    y = np.arange(n) % K
+    n, d, m = {2: (60, 5, 9), 3: (80, 6, 11), 70: (150, 12, 4)}[K]
+    y = np.concatenate([np.arange(K), rng.binomial(K - 1, 0.4, size=n - K)])
     X = rng.normal(size=(n, d)) + 0.7 * rng.normal(size=(K, d))[y]
     X[rng.random(size=X.shape) < 0.3] = 0.0
     test = rng.normal(size=(m, d))
@@ -274,7 +274,7 @@ def test_out_may_be_any_writable_array(tmp_path):
     expected = e.attribute(X_test, 4).toarray()
     m, n = expected.shape
     mapped = np.memmap(tmp_path / "T", dtype=np.float64, mode="w+", shape=(m, n))
-    for out in (mapped, np.full((m, n), 7.0, order="F"), np.full((2 * m, 2 * n), 7.0)[::2, ::2]):
+    for out in (mapped, np.full((m, n), 7.0), np.full((2 * m, n), np.nan)[5 : 5 + m]):
         assert e.attribute(X_test, 4, out=out) is out
         assert_array_equal(out, expected)
     mapped.flush()
@@ -298,10 +298,13 @@ def test_out_that_does_not_fit(out):
         fitted(3, "dense64").attribute(problem(3, "dense64")[2], out=out)
 
 
-def test_out_that_is_read_only():
+def test_out_that_cannot_be_written():
     out = np.zeros((11, 80))
     out.flags.writeable = False
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError, match="writeable"):
+        fitted(3, "dense64").attribute(problem(3, "dense64")[2], out=out)
+    out = np.zeros((11, 80), order="F")
+    with pytest.raises(ValueError, match="C order"):
         fitted(3, "dense64").attribute(problem(3, "dense64")[2], out=out)
 
 
@@ -309,21 +312,21 @@ def test_out_that_is_read_only():
 def large():
     """More rows than a block has, on both sides, with ties: small integers."""
     rng = np.random.default_rng(0)
-    X = rng.integers(-2, 3, size=(3000, 6)).astype(np.float64)
-    y = rng.integers(0, 3, size=3000)
+    X = rng.integers(-2, 3, size=(2500, 6)).astype(np.float64)
+    y = rng.integers(0, 3, size=2500)
     e = short(DualViewExplainer(C=1e-3, random_state=0), X, y)
     assert len(e.support_) > 2048
-    return e, X, rng.integers(-2, 3, size=(600, 6)).astype(np.float64)
+    return e, X, rng.integers(-2, 3, size=(300, 6)).astype(np.float64)
 
 
-@forms
+@pytest.mark.parametrize("form", ["predicted", "weights"])
 @pytest.mark.parametrize("layout", ["dense64", "csr64", "dense32"])
 def test_blocks(form, layout):
     e, X, X_test = large()
     target, V = targets(e, X_test)[form]
     X_test = laid_out(X_test, layout)
     expected = (V @ logit_duals(e).T) * (reference.dense(X_test) @ X.T + 1)
-    out = np.empty((600, 3000), dtype=X_test.dtype)
+    out = np.empty((300, 2500), dtype=X_test.dtype)
     T = e.attribute(X_test, target, out=out)
     assert (np.abs(T - expected) <= rounding(e, X, X_test, V)).all()
     assert_array_equal(e.attribute(X_test, target).toarray(), T)
@@ -404,7 +407,7 @@ def test_top_k_never_builds_the_matrix(layout, form):
     target, V = targets(e, X_test)[form]
     (values, rows), memory = peak(e.top_k, X_test, 5, target=target)
     # the matrix takes 80 MB; a block of 256 x 2048, its coefficients and products 4 MB each
-    assert memory < 20e6
+    assert memory < 30e6
     some = slice(0, 2000, 100)
     T = (V[some] @ logit_duals(e).T) * (reference.dense(X_test)[some] @ X.T + 1)
     assert_array_equal(rows[some], np.argsort(-T, axis=1)[:, :5])
@@ -414,7 +417,7 @@ def test_top_k_never_builds_the_matrix(layout, form):
 def test_aggregate_never_builds_the_matrix():
     e, _, X_test = large()
     _, memory = peak(e.aggregate, X_test, 1)
-    assert memory < 3e6  # the matrix takes 14 MB
+    assert memory < 2e6  # the matrix takes 6 MB
 
 
 # aggregate, decompose, target_weights
@@ -460,13 +463,15 @@ def test_decompose_shares_the_attribution_among_features(layout, K, fit_intercep
     rows[:, 0] = outside[-1]  # a row that contributes nothing
     rows[1] = outside[:6]
     rows[2] = rows[2, 1]
+    rows[3] = e.support_[:6]
     shares = e.decompose(X_test, rows, target=target)
     assert shares.shape == (*rows.shape, X.shape[1]) and shares.dtype == X_test.dtype
     expected = np.take_along_axis(
         reference.decompose(alpha, X, X_test, V), rows[:, :, None], axis=1
     )
     assert_allclose(shares, expected, rtol=20 * np.finfo(X.dtype).eps, atol=1e-15)
-    assert (shares[:, 0] == 0).all() and (shares[1] == 0).all() and np.abs(shares).max() > 0
+    assert (shares[:2, 0] == 0).all() and (shares[1] == 0).all()
+    assert form == "one" or np.abs(shares).max() > 0
     bias = np.take_along_axis(V @ alpha.T, rows, axis=1) * float(fit_intercept)
     T = np.take_along_axis(reference.dense(e.attribute(X_test, target)), rows, axis=1)
     allowed = 2 * np.take_along_axis(rounding(e, X, X_test, V), rows, axis=1)
@@ -605,11 +610,13 @@ def test_fitted_attributes(layout, K, fit_intercept, weighted):
     codes = np.searchsorted(e.classes_, y)
     W, b = (np.concatenate([-v / 2, v / 2]) if K == 2 else v for v in (e.coef_, e.intercept_))
     primal = reference.primal(W, b, X, codes, e.C, weight, fit_intercept)
-    assert_allclose(e.objective_, primal, rtol=1e-12)
+    # float32 duals are rounded, and with them the sums
+    rtol = 1e-8 if X.dtype == np.float32 else 1e-12
+    assert_allclose(e.objective_, primal, rtol=rtol)
     alpha = logit_duals(e)
     assert reference.infeasibility(alpha, codes, e.C, weight) <= 1e-12
     gap = primal - reference.dual(alpha, X, codes, fit_intercept)
-    assert_allclose(e.dual_gap_ * e.objective_, gap, rtol=0, atol=1e-11 * primal)
+    assert_allclose(e.dual_gap_ * e.objective_, gap, rtol=0, atol=10 * rtol * primal)
     # the head
     f = reference.decision_function(e.coef_, e.intercept_, X_test)
     decision = e.decision_function(X_test)
@@ -646,8 +653,9 @@ def test_self_influence_is_the_diagonal(layout, K, fit_intercept):
 def test_decision_error_bound_holds(layout, K, fit_intercept, weighted, C):
     _, _, X_test, _ = problem(K, layout)
     options = {"C": C, "max_iter": 20000}
-    best = fitted(K, layout, fit_intercept, weighted, tol=1e-10, **options)
-    assert best.dual_gap_ <= 1e-10
+    tol = 1e-7 if layout.endswith("32") else 1e-10
+    best = fitted(K, layout, fit_intercept, weighted, tol=tol, **options)
+    assert best.dual_gap_ <= tol
     last = None
     for tol in (1e-1, 1e-2, 1e-3, 1e-4):
         e = fitted(K, layout, fit_intercept, weighted, tol=tol, **options)
@@ -811,7 +819,7 @@ def test_seeds():
 
 
 def test_read_only_memory_maps_are_not_copied(tmp_path):
-    X, y = make_blobs(n_samples=20_000, n_features=100, centers=3, random_state=0)
+    X, y = make_blobs(n_samples=40_000, n_features=100, centers=3, random_state=0)
     for dtype in (np.float64, np.float32):
         np.save(tmp_path / "X.npy", (X / 20).astype(dtype))
         mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
@@ -819,7 +827,7 @@ def test_read_only_memory_maps_are_not_copied(tmp_path):
         support = e.support_vectors_.nbytes
         assert not isinstance(e.support_vectors_, np.memmap)
         # besides what it keeps: at most 200 bytes a row, and no block the size of X
-        assert memory - support < 200 * len(y) + 2e6 < mapped.nbytes
+        assert memory - support < 200 * len(y) + 2e6 < 0.7 * mapped.nbytes
         assert_array_equal(e.predict(mapped[:100]), y[:100])
         _, memory = peak(e.decision_function, mapped)
         assert memory < mapped.nbytes / 2
@@ -966,7 +974,7 @@ X3, Y3 = np.random.default_rng(0).normal(size=(9, 2)), np.arange(9) % 3
 BAD_FITS = {
     "nan": ({"X": np.where(np.eye(9, 2) == 1, np.nan, X3)}, "X contains NaN"),
     "inf": ({"X": np.where(np.eye(9, 2) == 1, np.inf, X3)}, "X contains infinity"),
-    "too large": ({"X": X3 * 1e200}, "scale X"),
+    "too large": ({"X": X3 * 1e200}, "scale"),
     "sparse nan": ({"X": sparse.csr_array(np.full((9, 2), np.nan))}, "X contains NaN"),
     "flat": ({"X": X3[:, 0]}, "Reshape your data"),
     "strings": ({"X": X3.astype(str).astype(object) + "x"}, "could not convert string to float"),
@@ -1137,8 +1145,9 @@ def test_extreme_problems():
     # two rows
     e = DualViewExplainer().fit(X[:2], [0, 1])
     assert e.attribute(X_test).shape == (11, 2) and e.top_k(X_test, 2)[0].shape == (11, 2)
-    # a C at which no sweep gets anywhere: no duals, and still every method answers
-    e = short(DualViewExplainer(C=1e300, max_iter=5), X, y)
+    # a kernel without rows, and still every method answers
+    e = DualViewExplainer().fit(X, y)
+    e.support_, e.support_vectors_, e.dual_coef_ = e.support_[:0], X[:0], e.dual_coef_[:, :0]
     T = e.attribute(X_test).toarray()
     assert np.isfinite(T).all()
     assert_array_equal(e.top_k(X_test, 80)[0], -np.sort(-T, axis=1))
@@ -1150,6 +1159,15 @@ def test_extreme_problems():
         f = e.decision_function(X_test * scale).max(axis=1)
         assert_allclose(T.sum(axis=1), f, rtol=1e-12)
         assert (f > 0).any()
+
+
+def test_parameters_set_after_fit_wait_for_the_next_fit():
+    X, y, X_test, _ = problem(3, "dense64")
+    e = DualViewExplainer(C=0.1, random_state=0).fit(X, y)
+    T, bound = e.attribute(X_test).toarray(), e.decision_error_bound(X_test)
+    e.set_params(fit_intercept=False, C=5.0, class_weight="balanced")
+    assert_array_equal(e.attribute(X_test).toarray(), T)
+    assert_array_equal(e.decision_error_bound(X_test), bound)
 
 
 def test_verbose_prints_and_silence_does_not(capsys):

@@ -72,6 +72,11 @@ class Data:
     s: np.ndarray | None = None
     bias: bool = False
 
+    @property
+    def tol(self):
+        """A gap that is in reach: float32 is good to 1e-5 while C ||x||^2 < 1e3."""
+        return 1e-5 if self.X.dtype == np.float32 else 1e-7
+
     def laid_out(self, layout):
         return replace(self, X=laid_out(reference.dense(self.X), layout))
 
@@ -80,7 +85,7 @@ class Data:
         return difficulty / np.mean(np.sum(reference.dense(self.X) ** 2, axis=1))
 
     def solve(self, C, **options):
-        options = {"tol": 1e-7, "max_iter": 100_000, "random_state": 0} | options
+        options = {"tol": self.tol, "max_iter": 20_000, "random_state": 0} | options
         return crammer_singer(
             self.X,
             self.y,
@@ -110,8 +115,9 @@ def distance(r, W, b):
     return np.sqrt(np.sum((r.coef - W) ** 2) + np.sum((r.intercept - b) ** 2))
 
 
-def check_result(data, C, r, tol=1e-7):
+def check_result(data, C, r, tol=None):
     """Everything a result says about itself, whatever its stage of convergence."""
+    tol = tol or data.tol
     n, d = data.X.shape
     alpha = reference.dense(r.dual)
     if data.K <= 64:
@@ -126,7 +132,9 @@ def check_result(data, C, r, tol=1e-7):
     assert reference.infeasibility(alpha, data.y, C, data.s) <= 1e-12
     W, b = reference.weights(alpha, data.X, data.bias)
     sizes = np.abs(alpha).T @ np.abs(reference.dense(data.X))
-    assert (np.abs(r.coef - W) <= 1e-12 * sizes).all()
+    # a feature of rows that have left the support keeps the rounding of what was subtracted
+    residue = np.finfo(np.float64).eps * np.abs(W).max()
+    assert (np.abs(r.coef - W) <= 1e-12 * sizes + residue).all()
     assert (np.abs(r.intercept - b) <= 1e-12 * np.abs(alpha).sum(axis=0)).all()
     if not data.bias:
         assert_array_equal(r.intercept, 0.0)
@@ -382,8 +390,8 @@ def test_agrees_with_qp_solver_at_large_C(K, bias, layout):
     X, y = clusters(12, 3, K, seed=9)
     data = Data(X, y, K, bias=bias).laid_out(layout)
     C = data.C(1e3)
-    r = data.solve_short(C, tol=1e-6, max_iter=200_000)
-    check_result(data, C, r, tol=1e-6)
+    r = data.solve_short(C, max_iter=200_000)
+    check_result(data, C, r)
     assert r.converged
     check_against_qp(data, C, r)
 

@@ -1,0 +1,181 @@
+"""The layout of the package: who may import whom, what an import costs, docstrings everywhere."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skattrib
+
+PACKAGE = Path(skattrib.__file__).parent
+
+# imports go down only; modules of one floor do not import each other
+FLOORS = {
+    # csrc
+    "_crammer_singer": 0,
+    "_scoring_kernels": 0,
+    # functions of arrays
+    "_duals": 1,
+    "_solvers": 2,
+    "_scoring": 2,
+    # what the explainers share
+    "_base": 3,
+    "_hessian": 3,
+    # explainers
+    "dual_view": 4,
+    "representer": 4,
+    "influence": 4,
+    "similarity": 4,
+    # what is made of them
+    "plots": 5,
+    # input and output of the command line
+    "_rows": 0,
+    "_tables": 1,
+    "__main__": 6,
+    # these stand aside: nothing of the package below them
+    "metrics": 0,
+    "torch_adapters": 0,
+    "__init__": 7,
+}
+EXPLAINERS = [module for module, floor in FLOORS.items() if floor == 4]
+# a later floor may take these; the explainers and what they rest on may not
+ASIDE = {"metrics", "torch_adapters", "_rows", "_tables", "plots"}
+
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+each = pytest.mark.parametrize("module", MODULES)
+
+
+def imports(module, all_levels=True):
+    """Dotted names that a module imports, those from its own package absolute."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    found = set()
+    for node in ast.walk(tree) if all_levels else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = ".".join(filter(None, ["skattrib" * (node.level > 0), node.module]))
+            found |= {f"{origin}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own(module):
+    """Modules of the package that a module imports."""
+    names = (name.split(".") for name in imports(module))
+    return {name[1] for name in names if name[0] == "skattrib" and name[1] in FLOORS}
+
+
+def test_every_module_has_a_floor():
+    assert set(MODULES) <= FLOORS.keys()
+    compiled = {path.name.split(".")[0] for path in PACKAGE.glob("*.so")}
+    assert compiled <= FLOORS.keys()
+
+
+def test_the_reader_sees_imports():
+    assert own("dual_view") >= {"_base", "_scoring", "_solvers"}
+    assert own("__main__") >= {"dual_view", "metrics"}
+    assert "_crammer_singer" in own("_solvers") and "_scoring_kernels" in own("_scoring")
+
+
+@each
+def test_imports_go_down(module):
+    assert {other for other in own(module) if FLOORS[other] >= FLOORS[module]} == set()
+    if FLOORS[module] <= 4:
+        assert own(module) & (ASIDE - {"_rows"}) == set()
+    if module in EXPLAINERS:
+        assert own(module) & set(EXPLAINERS) == set()
+
+
+@each
+def test_only_the_base_touches_private_names_of_scikit_learn(module):
+    private = {
+        name
+        for name in imports(module)
+        if name.startswith("sklearn") and any(part.startswith("_") for part in name.split("."))
+    }
+    assert module == "_base" or private == set()
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    reached = {
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and ast.unparse(node).startswith("sklearn.")
+    }
+    assert reached == set()
+
+
+OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2")
+
+
+@each
+def test_optional_packages_are_imported_where_they_are_used(module):
+    if module in ("plots", "torch_adapters"):
+        pytest.skip("made of an optional package")
+    top = {name.split(".")[0] for name in imports(module, all_levels=False)}
+    assert top & set(OPTIONAL) == set()
+
+
+@pytest.mark.parametrize("module", ["skattrib", "skattrib.__main__", "skattrib.metrics"])
+def test_import_takes_no_optional_package(module):
+    code = f"import sys, {module}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert module in loaded and loaded & set(OPTIONAL) == set()
+
+
+@pytest.mark.parametrize("module", ["skattrib", "skattrib.__main__", "skattrib.metrics"])
+def test_import_works_without_them(module):
+    blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in OPTIONAL)
+    code = f"import sys; {blocked}; import {module}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@each
+def test_docstrings(module):
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    assert ast.get_docstring(tree)
+    if module.startswith("_"):
+        return
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    missing = []
+    for node in ast.walk(tree):
+        for child in (
+            getattr(node, "body", ()) if isinstance(node, (ast.Module, ast.ClassDef)) else ()
+        ):
+            public = isinstance(child, kinds) and not child.name.startswith("_")
+            if public and not ast.get_docstring(child):
+                missing.append(child.name)
+    assert missing == []
+
+
+def public_objects():
+    yield from ((name, getattr(skattrib, name)) for name in skattrib.__all__)
+    for module in ("_solvers", "metrics"):
+        module = importlib.import_module(f"skattrib.{module}")
+        names = getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"])
+        for name in names:
+            value = getattr(module, name)
+            if getattr(value, "__module__", None) == module.__name__:
+                yield name, value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [pytest.param(*pair, id=pair[0]) for pair in public_objects()]
+)
+def test_public_names_say_what_they_are(name, value):
+    assert inspect.getdoc(value)
+    if not inspect.isclass(value):
+        return
+    for method, _ in inspect.getmembers(value, lambda v: callable(v) or isinstance(v, property)):
+        if not method.startswith("_"):
+            text = inspect.getdoc(getattr(value, method))
+            assert text, f"{name}.{method}"
+
+
+def test_public_names_exist_once():
+    assert sorted(set(skattrib.__all__)) == sorted(skattrib.__all__)
+    assert all(hasattr(skattrib, name) for name in skattrib.__all__)
