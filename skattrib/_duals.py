@@ -47,11 +47,12 @@ class PaddedDuals:
             some = rows[first : first + 4096]
             beta = self.beta[some, : self.n_classes].astype(np.float64)
             own, cap = (np.arange(len(some)), self.y[some]), self.cap[some]
+            none = beta[own] == 0
             beta[own] = 0.0
             rest = beta.sum(axis=1)
-            over = rest > cap
+            over = (rest > cap) | (none & (rest > 0))
             beta[over] *= (cap[over] / rest[over])[:, None]
-            beta[own] = -np.minimum(rest, cap)
+            beta[own] = -np.where(over, cap, rest)
             alpha[some] = 0.0 - beta
         return alpha
 
@@ -119,14 +120,18 @@ class PackedDuals:
         entries = self._entries()
         row = np.repeat(np.arange(len(self.y)), self.count)
         classes, values = self.classes[entries], self.values[entries].astype(np.float64)
-        keep = (classes != self.y[row]) & (values > 0)
+        own = classes == self.y[row]
+        none = np.bincount(row[own], weights=values[own], minlength=len(self.y)) == 0
+        keep = ~own & (values > 0)
         row, classes, values = row[keep], classes[keep], values[keep]
         rest = np.bincount(row, weights=values, minlength=len(self.y))
-        values *= np.where(rest > self.cap, self.cap / np.where(rest > 0, rest, 1.0), 1.0)[row]
+        over = (rest > self.cap) | (none & (rest > 0))
+        values *= np.where(over, self.cap / np.where(over, rest, 1.0), 1.0)[row]
+        rest = np.where(over, self.cap, rest)
         some = np.flatnonzero(rest)
         alpha = sp.csr_array(
             (
-                np.concatenate([-values, np.minimum(rest, self.cap)[some]]),
+                np.concatenate([-values, rest[some]]),
                 (np.concatenate([row, some]), np.concatenate([classes, self.y[some]])),
             ),
             shape=(len(self.y), self.n_classes),

@@ -25,7 +25,7 @@ def ones_unless_given(s, X):
 
 def hinge(logits, label):
     """max_m (1[m != label] + logits_m) - logits_label."""
-    return max(float(m != label) + z for m, z in enumerate(logits)) - logits[label]
+    return np.max(logits + (np.arange(len(logits)) != label)) - logits[label]
 
 
 def primal(W, b, X, y, C, s=None, fit_intercept=False):

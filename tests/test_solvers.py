@@ -147,10 +147,23 @@ def check_result(data, C, r, tol=None):
     assert r.n_iter == int(r.n_iter)
 
 
+QP_SOLUTIONS = {}
+
+
+def qp_solution(data, C):
+    """The QP solver's alpha, W, b, P and D; solved once for all layouts and kernels."""
+    X = reference.dense(data.X)
+    s = None if data.s is None else data.s.tobytes()
+    key = (X.tobytes(), X.shape, data.y.tobytes(), s, data.K, data.bias, C)
+    if key not in QP_SOLUTIONS:
+        alpha, W, b, P = reference.solve_qp(X, data.y, C, data.s, data.bias, data.K)
+        QP_SOLUTIONS[key] = alpha, W, b, P, reference.dual(alpha, X, data.y, data.bias)
+    return QP_SOLUTIONS[key]
+
+
 def check_against_qp(data, C, r):
     """Objective, coefficients and, where they are unique, duals of the QP solver."""
-    alpha, W, b, P = reference.solve_qp(data.X, data.y, C, data.s, data.bias, data.K)
-    D = reference.dual(alpha, data.X, data.y, data.bias)
+    alpha, W, b, P, D = qp_solution(data, C)
     lost = data.rounding(r, C) + reference.rounding(W, b, data.X, data.y, C, data.s, data.bias)
     assert (P - D) - lost <= 1e-8 * P  # the oracle's own gap
     gap = r.gap * r.objective
@@ -275,6 +288,8 @@ def real(name):
         load = {"iris": load_iris, "wine": load_wine, "digits": load_digits}[name]
         X, y = load(return_X_y=True)
         X = {"iris": X, "wine": scale(X), "digits": X / 16}[name]
+    if name == "digits":
+        X, y = X[:1000], y[:1000]
     return Data(X.astype(np.float32).astype(np.float64), y, int(y.max()) + 1)
 
 
@@ -296,7 +311,7 @@ def liblinear(name, difficulty, bias, binary=False, weighted=False):
         multi_class="crammer_singer",
         fit_intercept=bias,
         intercept_scaling=1,
-        tol=1e-8,
+        tol=1e-7,
         max_iter=40_000,
         random_state=0,
     )
@@ -359,11 +374,11 @@ def test_agrees_with_weighted_liblinear(name):
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("K", [2, 3, 10, 16, 17, 20, 70])
+@pytest.mark.parametrize("K", [2, 3, 10, 16, 17, 20])
 @pytest.mark.parametrize("kind", KINDS)
 def test_agrees_with_qp_solver(kind, K, bias):
     data = small(kind, K, bias)
-    for difficulty in (0.05, 3.0, 100.0) if K < 70 else (3.0,):
+    for difficulty in (0.05, 3.0, 100.0):
         C = data.C(difficulty)
         r = data.solve(C)
         check_result(data, C, r)
@@ -376,8 +391,9 @@ def test_agrees_with_qp_solver(kind, K, bias):
 @pytest.mark.parametrize("K", [3, 17, 70])
 def test_agrees_with_qp_solver_on_every_code_path(kind, K, kernels, layout):
     for bias in (False, True):
-        data = small(kind, K, bias).laid_out(layout)
+        data = small(kind, K, bias)
         C = data.C(5.0)
+        data = data.laid_out(layout)
         r = data.solve(C)
         check_result(data, C, r)
         assert r.converged
@@ -388,9 +404,10 @@ def test_agrees_with_qp_solver_on_every_code_path(kind, K, kernels, layout):
 @pytest.mark.parametrize("K", [2, 3, 17])
 def test_agrees_with_qp_solver_at_large_C(K, bias, layout):
     X, y = clusters(12, 3, K, seed=9)
-    data = Data(X, y, K, bias=bias).laid_out(layout)
+    data = Data(X, y, K, bias=bias)
     C = data.C(1e3)
-    r = data.solve_short(C, max_iter=200_000)
+    data = data.laid_out(layout)
+    r = data.solve_short(C, max_iter=50_000)
     check_result(data, C, r)
     assert r.converged
     check_against_qp(data, C, r)
@@ -402,18 +419,18 @@ def test_agrees_with_qp_solver_at_large_C(K, bias, layout):
 @pytest.mark.parametrize("K", [3, 16, 17, 40, 70])
 def test_results_are_feasible_and_honest_at_every_stage(K, kernels, layout):
     rng = np.random.default_rng(K)
-    X, y = clusters(150, 11, K, seed=K)
+    X, y = clusters(90, 11, K, seed=K)
     X[3] = 0.0
     X[20:30] = X[10:20]
     s = rng.choice([0.0, 0.5, 1.0, 2.0], size=len(y))
     for bias in (False, True):
         data = Data(X, y, K, s, bias).laid_out(layout)
-        for difficulty in (0.1, 30.0):
+        for difficulty in (0.1, 10.0):
             C = data.C(difficulty)
             gaps = []
-            for max_iter in (1, 2, 3, 5, 1000):
-                r = data.solve_short(C, max_iter=max_iter, tol=1e-6)
-                check_result(data, C, r, tol=1e-6)
+            for max_iter in (1, 2, 3, 5, 50_000):
+                r = data.solve_short(C, max_iter=max_iter, tol=1e-5)
+                check_result(data, C, r, tol=1e-5)
                 assert r.n_iter <= max_iter + 1
                 gaps.append(r.gap)
             assert r.converged and gaps[-1] < gaps[0]
@@ -421,11 +438,11 @@ def test_results_are_feasible_and_honest_at_every_stage(K, kernels, layout):
 
 
 @pytest.mark.parametrize("name", ["digits", "deep"])
-@pytest.mark.parametrize("difficulty", [0.1, 10.0, 300.0])
+@pytest.mark.parametrize("difficulty", [0.1, 300.0])
 def test_real_results_are_honest_at_every_stage(name, difficulty, layout):
     data = replace(real(name), bias=True).laid_out(layout)
     C = data.C(difficulty)
-    for max_iter in (1, 3, 20):
+    for max_iter in (1, 15):
         r = data.solve_short(C, max_iter=max_iter, tol=1e-4)
         check_result(data, C, r, tol=1e-4)
 
@@ -509,14 +526,14 @@ def test_stored_zeros_do_not_make_rows_differ(K, kernels):
 
 @pytest.mark.parametrize("K", [3, 17, 70])
 def test_repeated_rows_share_in_proportion_to_weight(K, layout):
-    X, y = clusters(40, 5, K, seed=3)
+    X, y = clusters(40, 9, K, seed=3)
     s = np.random.default_rng(0).choice([0.5, 1.0, 3.0], size=40)
     parts = np.outer([0.125, 0.25, 0.0, 0.625], s).ravel()
     one = Data(X, y, K, s).laid_out(layout)
     split = Data(np.tile(X, (4, 1)), np.tile(y, 4), K, parts).laid_out(layout)
     C = one.C(5.0)
-    r, r4 = one.solve(C, tol=1e-8), split.solve(C, tol=1e-8)
-    check_result(split, C, r4, tol=1e-8)
+    r, r4 = one.solve(C), split.solve(C)
+    check_result(split, C, r4)
     gaps = np.sqrt(r.gap * r.objective) + np.sqrt(r4.gap * r4.objective)
     assert distance(r, r4.coef, r4.intercept) <= gaps
     alpha = reference.dense(r4.dual)
@@ -767,8 +784,8 @@ BAD = {
     "weights all zero": ({"sample_weight": np.zeros(9)}, "weight"),
     "weights short": ({"sample_weight": np.ones(8)}, "weight"),
     "weights matrix": ({"sample_weight": np.ones((9, 1))}, "weight"),
-    "X nan": ({"X": np.where(np.eye(9, 2), np.nan, X3)}, "X"),
-    "X inf": ({"X": np.where(np.eye(9, 2), np.inf, X3)}, "X"),
+    "X nan": ({"X": np.where(np.eye(9, 2), np.nan, X3)}, "X|x.*nan"),
+    "X inf": ({"X": np.where(np.eye(9, 2), np.inf, X3)}, "X|x.*inf"),
     "X vector": ({"X": X3[:, 0].copy()}, "X"),
     "X integers": ({"X": np.ones((9, 2), dtype=int)}, "X|float"),
     "X empty": ({"X": np.ones((0, 2)), "y": np.zeros(0, dtype=int)}, "X|row"),
@@ -831,11 +848,16 @@ def test_scale_of_features_at_a_fixed_C(factor, K, layout):
 
 
 @pytest.mark.parametrize("C", [1e-30, 1e-12, 1e12, 1e30])
-def test_absurd_C(C, layout):
-    data = Data(*clusters(60, 5, 3, seed=13), 3, None, True).laid_out(layout)
-    r = data.solve_short(C, max_iter=100, tol=1e-4)
-    check_result(data, C, r, tol=1e-4)
-    assert r.converged or C > 1
+@pytest.mark.parametrize("K", [3, 17])
+def test_absurd_C(C, K, layout):
+    data = Data(*clusters(60, 5, K, seed=13), K, None, True).laid_out(layout)
+    try:
+        r = data.solve_short(C, max_iter=100, tol=1e-4)
+    except ValueError as reason:
+        assert C == 1e30 and "scale" in str(reason)
+    else:
+        check_result(data, C, r, tol=1e-4)
+        assert r.converged or C > 1
 
 
 def test_features_of_very_different_scales(layout):
@@ -851,7 +873,7 @@ def test_features_of_very_different_scales(layout):
 
 def test_threads_give_the_serial_answers():
     problems = [
-        Data(*clusters(400, 20, K, seed=K), K, None, bool(K % 2)).laid_out(layout)
+        Data(*clusters(200, 20, K, seed=K), K, None, bool(K % 2)).laid_out(layout)
         for K in (3, 10, 25, 70)
         for layout in LAYOUTS
     ]
@@ -964,7 +986,7 @@ def problems(draw):
 
 
 @settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
