@@ -74,7 +74,7 @@ cdef class Problem:
 
     cdef cs_problem p
     cdef const cs_kernels *kernels
-    cdef int pair
+    cdef int types
     cdef int64_t rows_per_piece
     cdef dict owners
 
@@ -89,7 +89,7 @@ cdef class Problem:
         self.p.n_features = n_features
         self.p.n_classes = n_classes
         self.p.bias = bias
-        self.pair = 0 if x.dtype.char == "f" else 2
+        self.types = 0 if x.dtype.char == "f" else 3
         # the cost of a row: its stored values times the (padded) classes
         cdef int64_t width = n_features if indptr is None else x.shape[0] // n_rows + 1
         self.rows_per_piece = max(CS_BLOCK, PIECE // (width * n_classes))
@@ -102,15 +102,21 @@ cdef class Problem:
         self.p.cap = <const double *>_address("cap", cap, owners)
         self.p.step = <const double *>_address("step", step, owners)
         self.p.margin = _address("margin", margin, owners)
-        if self.pair < 2:
-            self.pair = 0 if w.dtype.char == "f" else 1
+        if self.types != 3:
+            self.types = 0 if w.dtype.char == "f" else 1
+
+    cdef _set_dual_type(self, array):
+        if self.types in (1, 2):
+            self.types = 1 if array.dtype.char == "f" else 2
 
     def set_dense_duals(self, beta):
+        self._set_dual_type(beta)
         self.p.beta = _address("beta", beta, self.owners)
 
     def set_packed_duals(self, start, count, room, pool_class, pool_value, pool_used, scratch,
                          scratch_class):
         owners = self.owners
+        self._set_dual_type(pool_value)
         self.p.beta = NULL
         self.p.start = <int64_t *>_address("start", start, owners)
         self.p.count = <int32_t *>_address("count", count, owners)
@@ -124,7 +130,7 @@ cdef class Problem:
 
     @property
     def state_dtype(self):
-        return "f" if self.pair == 0 else "d"
+        return "f" if self.types == 0 else "d"
 
     def epoch(self, int32_t[::1] rows, int32_t[::1] kept):
         """Sweeps rows; returns (visited, number kept, gap), visited < len(rows) if the pool of
@@ -134,7 +140,7 @@ cdef class Problem:
         while done < m:
             piece = min(self.rows_per_piece, m - done)
             with nogil:
-                visited = self.kernels.epoch[self.pair](
+                visited = self.kernels.epoch[self.types](
                     &self.p, &rows[done], piece, &kept[0], &n_kept, &gap
                 )
             done += visited
@@ -150,7 +156,7 @@ cdef class Problem:
         while done < m:
             piece = min(self.rows_per_piece, m - done)
             with nogil:
-                gap += self.kernels.score[self.pair](&self.p, &rows[done], piece, &slack[done])
+                gap += self.kernels.score[self.types](&self.p, &rows[done], piece, &slack[done])
             done += piece
             PyErr_CheckSignals()
         return gap
@@ -163,7 +169,7 @@ cdef class Problem:
         while done < m:
             piece = min(self.rows_per_piece, m - done)
             with nogil:
-                total += self.kernels.weights[self.pair](
+                total += self.kernels.weights[self.types](
                     &self.p, &rows[done], piece, sign, &w[0, 0], &b[0]
                 )
             done += piece
@@ -176,7 +182,7 @@ cdef class Problem:
         while done < m:
             piece = min(self.rows_per_piece, m - done)
             with nogil:
-                self.kernels.norms[self.pair](
+                self.kernels.norms[self.types](
                     &self.p, done, done + piece, &probe[0], &norms[0], &keys[0]
                 )
             done += piece

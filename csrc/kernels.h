@@ -18,8 +18,7 @@
 /* Rows are scored this many at a time where their order allows it. */
 #define CS_BLOCK 8
 
-/* Three types: x and the duals are float or double together ("X"), W and the scores are either
- * ("S"). cap and step are double. */
+/* Three types: "X" of x, "S" of W and the scores, "D" of the duals. cap and step are double. */
 typedef struct {
     int64_t n_rows, n_features, n_classes;
     const void *x;          /* X: rows of n_features, or CSR values */
@@ -32,13 +31,15 @@ typedef struct {
     void *w;                /* S, dense x: (n_classes, stride); CSR x: (n_features, stride) */
     int64_t stride;         /* a multiple of CS_LANES, zero beyond the data */
     void *b;                /* S, (classes padded to CS_LANES): weights of the constant feature */
-    const void *margin;     /* S, narrow only: (n_classes, CS_LANES), 1 - e_y, -1e30 beyond */
-    /* beta = C s_i e_{y_i} - alpha_i >= 0, sum_m beta_im = C s_i */
-    void *beta;             /* X, narrow: (n, CS_LANES); NULL means wide */
-    int64_t *start;         /* wide: first pool entry, entries used and entries owned by each row */
+    const void *margin;     /* S, narrow only: 1 - e_y (n_classes, CS_LANES), -1e30 beyond, then
+                               e_y likewise with 0 beyond */
+    /* beta = C s_i e_{y_i} - alpha_i >= 0, sum_m beta_im = C s_i. Stored is -alpha: beta but for
+     * the label's class, beta - C s_i there, so that duals far below C s_i keep their digits. */
+    void *beta;             /* D, narrow: (n, CS_LANES); NULL means wide */
+    int64_t *start;         /* wide: first pool entry (the label's class), entries used and owned */
     int32_t *count, *room;
     int32_t *pool_class;
-    void *pool_value;       /* X */
+    void *pool_value;       /* D */
     int64_t pool_used, pool_size;
     void *scratch;          /* S, wide: (CS_BLOCK + 3) * padded classes */
     int32_t *scratch_class; /* wide: padded classes */
@@ -56,13 +57,14 @@ typedef struct {
  * norms:   ||x_i||^2 and a key, equal for equal rows, of each row in [first, last). */
 typedef struct {
     const char *name;
-    /* indexed by types: 0 = float X, float S; 1 = float X, double S; 2 = double X, double S */
-    int64_t (*epoch[3])(cs_problem *, const int32_t *rows, int64_t m, int32_t *kept,
+    /* indexed by the types of X, S, D: 0 = all float, 1 = float, double, float,
+     * 2 = float, double, double, 3 = all double */
+    int64_t (*epoch[4])(cs_problem *, const int32_t *rows, int64_t m, int32_t *kept,
                         int64_t *n_kept, double *gap);
-    double (*score[3])(const cs_problem *, const int32_t *rows, int64_t m, float *slack);
-    double (*weights[3])(const cs_problem *, const int32_t *rows, int64_t m, double sign,
+    double (*score[4])(const cs_problem *, const int32_t *rows, int64_t m, float *slack);
+    double (*weights[4])(const cs_problem *, const int32_t *rows, int64_t m, double sign,
                          double *w, double *b);
-    void (*norms[3])(const cs_problem *, int64_t first, int64_t last, const double *probe,
+    void (*norms[4])(const cs_problem *, int64_t first, int64_t last, const double *probe,
                      double *norms, double *keys);
 } cs_kernels;
 

@@ -31,12 +31,12 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct cs_kernels:
         const char *name
-        int64_t (*epoch[3])(cs_problem *, const int32_t *, int64_t, int32_t *, int64_t *,
+        int64_t (*epoch[4])(cs_problem *, const int32_t *, int64_t, int32_t *, int64_t *,
                             double *) noexcept nogil
-        double (*score[3])(const cs_problem *, const int32_t *, int64_t, float *) noexcept nogil
-        double (*weights[3])(const cs_problem *, const int32_t *, int64_t, double, double *,
+        double (*score[4])(const cs_problem *, const int32_t *, int64_t, float *) noexcept nogil
+        double (*weights[4])(const cs_problem *, const int32_t *, int64_t, double, double *,
                              double *) noexcept nogil
-        void (*norms[3])(const cs_problem *, int64_t, int64_t, const double *, double *,
+        void (*norms[4])(const cs_problem *, int64_t, int64_t, const double *, double *,
                          double *) noexcept nogil
 
     const cs_kernels *cs_select(const char *name)

@@ -21,44 +21,56 @@ def aligned_zeros(shape, dtype):
 
 
 class PaddedDuals:
-    """beta as an (n, LANES) matrix, for up to LANES classes.
+    """-alpha as an (n, LANES) matrix, for up to LANES classes; see kernels.h.
 
-    beta_i = C s_i e_{y_i} - alpha_i; `start` holds the part of -alpha outside the labels.
+    `start` holds the part of -alpha outside the labels, as CSR, or is None for alpha = 0.
     """
 
     def __init__(self, y, n_classes, cap, dtype, start):
         self.y, self.n_classes, self.cap = y, n_classes, cap
-        self.beta = aligned_zeros((len(y), LANES), dtype)
+        self.stored = aligned_zeros((len(y), LANES), dtype)
         if start is not None:
-            self.beta[:, :n_classes] = start.toarray()
-            rest = self.beta.sum(axis=1, dtype=np.float64)
+            self.stored[:, :n_classes] = start.toarray()
+            rest = self.stored.sum(axis=1, dtype=np.float64)
             over = rest > cap
-            self.beta[over] *= (cap[over] / rest[over])[:, None]
-            cap = np.where(over, 0.0, cap - rest)
-        self.beta[np.arange(len(y)), y] = cap
+            self.stored[over] *= (cap[over] / rest[over])[:, None]
+            self.stored[np.arange(len(y)), y] = -np.minimum(rest, cap)
 
     def attach(self, problem, dtype):
-        problem.set_dense_duals(self.beta)
+        problem.set_dense_duals(self.stored)
+
+    def use_float64(self):
+        stored = aligned_zeros(self.stored.shape, np.float64)
+        stored[:] = self.stored
+        # none of the label's mass left is an exact value, not a nearby one
+        own = np.arange(len(self.y)), self.y
+        stored[own] = np.where(
+            -self.stored[own] >= self.cap.astype(np.float32), -self.cap, stored[own]
+        )
+        self.stored = stored
 
     def alpha(self, rows):
         """Feasible alpha in float64, as the kernels see it; zero outside rows."""
         alpha = np.zeros((len(self.y), self.n_classes))
         for first in range(0, len(rows), 4096):
             some = rows[first : first + 4096]
-            beta = self.beta[some, : self.n_classes].astype(np.float64)
+            part = self.stored[some, : self.n_classes].astype(np.float64)
             own, cap = (np.arange(len(some)), self.y[some]), self.cap[some]
-            none = beta[own] == 0
-            beta[own] = 0.0
-            rest = beta.sum(axis=1)
+            none = part[own] <= -cap.astype(self.stored.dtype)
+            part[own] = 0.0
+            rest = part.sum(axis=1)
             over = (rest > cap) | (none & (rest > 0))
-            beta[over] *= (cap[over] / rest[over])[:, None]
-            beta[own] = -np.where(over, cap, rest)
-            alpha[some] = 0.0 - beta
+            part[over] *= (cap[over] / rest[over])[:, None]
+            part[own] = -np.where(over, cap, rest)
+            alpha[some] = 0.0 - part
         return alpha
 
 
 class PackedDuals:
-    """beta as a list of (class, value) for each row, in one pool, for many classes."""
+    """-alpha as a list of (class, value) for each row, in one pool, for many classes.
+
+    The label's class comes first on every list.
+    """
 
     def __init__(self, y, n_classes, cap, dtype, start):
         n = len(y)
@@ -69,16 +81,13 @@ class PackedDuals:
         row = np.repeat(np.arange(n), np.diff(start.indptr))
         rest = np.asarray(start.sum(axis=1)).ravel()
         scale = np.where(rest > cap, cap / np.where(rest > 0, rest, 1.0), 1.0)
-        own = np.maximum(cap - rest, 0.0)
-        # the label's class first, whatever its value
         self.count = (np.diff(start.indptr) + 1).astype(np.int32)
         self.room = self.count + 3
         self.start = np.cumsum(self.room, dtype=np.int64) - self.room
-        self.used = int(self.room.sum())
-        self.classes = np.zeros(self.used + n_classes + 2, dtype=np.int32)
+        self.classes = np.zeros(int(self.room.sum()) + n_classes + 2, dtype=np.int32)
         self.values = np.zeros(len(self.classes), dtype=dtype)
         self.classes[self.start] = y
-        self.values[self.start] = own
+        self.values[self.start] = -np.minimum(rest, cap)
         place = self.start[row] + 1 + np.arange(len(row)) - start.indptr[row]
         self.classes[place] = start.indices
         self.values[place] = start.data * scale[row]
@@ -91,10 +100,16 @@ class PackedDuals:
             self.room,
             self.classes,
             self.values,
-            self.used,
+            int((self.start + self.room).max()),
             aligned_zeros((BLOCK + 3) * padded, dtype),
             np.empty(padded, dtype=np.int32),
         )
+
+    def use_float64(self):
+        none = self.values[self.start] <= -self.cap.astype(self.dtype)
+        self.dtype = np.dtype(np.float64)
+        self.values = self.values.astype(np.float64)
+        self.values[self.start[none]] = -self.cap[none]
 
     def _entries(self):
         """Positions in the pool of all entries in use, row by row."""
@@ -106,8 +121,8 @@ class PackedDuals:
         entries = self._entries()
         room = self.count + 2
         start = np.cumsum(room, dtype=np.int64) - room
-        self.used = int(room.sum())
-        size = self.used + self.used // 2 + 8 * (self.n_classes + 2)
+        used = int(room.sum())
+        size = used + used // 2 + 8 * (self.n_classes + 2)
         classes, values = np.zeros(size, dtype=np.int32), np.zeros(size, dtype=self.dtype)
         to = entries + np.repeat(start - self.start, self.count)
         classes[to], values[to] = self.classes[entries], self.values[entries]
@@ -120,9 +135,8 @@ class PackedDuals:
         entries = self._entries()
         row = np.repeat(np.arange(len(self.y)), self.count)
         classes, values = self.classes[entries], self.values[entries].astype(np.float64)
-        own = classes == self.y[row]
-        none = np.bincount(row[own], weights=values[own], minlength=len(self.y)) == 0
-        keep = ~own & (values > 0)
+        none = self.values[self.start] <= -self.cap.astype(self.dtype)
+        keep = classes != self.y[row]
         row, classes, values = row[keep], classes[keep], values[keep]
         rest = np.bincount(row, weights=values, minlength=len(self.y))
         over = (rest > self.cap) | (none & (rest > 0))

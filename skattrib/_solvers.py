@@ -14,14 +14,14 @@ from ._duals import PackedDuals, PaddedDuals, aligned_zeros, merge_repeated
 
 __all__ = ["CrammerSingerResult", "crammer_singer"]
 
-# float32 sweeps are good to about this relative gap; below it they continue in float64
+# float32 sweeps are good to about this relative gap; below it duals and W become float64
 FLOAT32_FLOOR = 1e-6
-
-# duals have the type of X; in float32 they reach about this gap times C mean ||x||^2
-FLOAT32_DUALS = 1e-7
 
 # a sweep over few rows counts as this share of a sweep over all
 SMALLEST_SWEEP = 0.01
+
+# sweeps over open rows before all rows that may have opened are scored again
+LONGEST_DESCENT = 200
 
 # rows with less slack than this, in units of the margin, are visited with the open ones
 NEARLY = 0.03
@@ -143,8 +143,6 @@ def crammer_singer(
             f"C * mean ||x||^2 is {search.difficulty:.1e}: scale the features or lower C (the "
             "solver is at home below 10), or raise max_iter."
         )
-        if X.dtype == np.float32 and tol < search.difficulty * FLOAT32_DUALS:
-            advice += " float32 duals end here: give X as float64."
         warnings.warn(
             f"The Crammer-Singer solver stopped after {n_iter} sweeps at a relative gap of "
             f"{result.gap:.1e}, above tol={tol:.1e}. {advice}",
@@ -240,9 +238,12 @@ class _Search:
             **parts,
         )
         if w is not None:
-            margin = aligned_zeros((min(self.K, LANES), LANES), w.dtype)
-            margin[:] = -1e30
-            margin[:, : self.K] = 1.0 - np.eye(*margin[:, : self.K].shape)
+            margin = None
+            if self.K <= LANES:
+                margin = aligned_zeros((2 * self.K, LANES), w.dtype)
+                margin[self.K :, : self.K] = np.eye(self.K)
+                margin[: self.K] = -1e30
+                margin[: self.K, : self.K] = 1.0 - np.eye(self.K)
             problem.set_state(w, b, self.cap, self.step, margin)
             self.duals.attach(problem, w.dtype)
         return problem
@@ -254,6 +255,9 @@ class _Search:
         return aligned_zeros(shape, dtype), aligned_zeros(padded, dtype)
 
     def _use_float64(self):
+        if self.X.dtype == np.float32:
+            self.duals.use_float64()
+            self.exact = self._problem(self.W, self.b)
         self.work = self._weights(np.float64)
         self.worker = self._problem(*self.work)
 
@@ -347,7 +351,9 @@ class _Search:
     def _descend(self, left, target, budget, seed):
         """Sweeps the rows left open until their gap is a third of what it was at first."""
         first, work = None, 0.0
-        while work < budget and len(left):
+        for _ in range(LONGEST_DESCENT):
+            if work >= budget or len(left) == 0:
+                break
             work += max(len(left) / len(self.rows), SMALLEST_SWEEP)
             seed = shuffle(left, seed)
             kept, gap = self._sweep(left)
