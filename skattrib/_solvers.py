@@ -293,6 +293,10 @@ class _Search:
                 work += 1.0
             done, seed = self._descend(left[:kept], 0.0, max_iter - work, seed)
             work += done
+            self.worker.score(rows, slack)
+            left = rows[slack <= NEARLY]
+            done, seed = self._descend(left, 0.0, max_iter - work, seed)
+            work += done
         self._move(rows, 1.0)
         best, stalled = np.inf, 0
         while True:
