@@ -109,12 +109,12 @@ def bench_equal_gap(benchmark, load, record, data, difficulty):
 @pytest.mark.parametrize("data", ["cnn128", "cnn512"])
 def bench_sweep(benchmark, load, record, data):
     """A sweep over all rows against the core's own float32 matrix product of the same flops."""
-    from skattrib._solvers import _Search
+    from skattrib._ascent import Ascent
 
     name, X, y = load(data)
     C = 1.0 / float(np.mean(np.einsum("ij,ij->i", X, X, dtype=np.float64)))
     with threadpool_limits(1):
-        search = _Search(X, y, C, None, None, False, None)
+        search = Ascent(X, y, C, None, None, False, None)
         order, seed = np.empty_like(search.rows), 1
 
         def sweep():

@@ -14,7 +14,7 @@ from sklearn.base import (
 )
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.extmath import row_norms, safe_sparse_dot
+from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -27,7 +27,6 @@ __all__ = [
     "check_training_data",
     "check_weights",
     "fit_context",
-    "squared_norms",
 ]
 
 # decorates `fit`: parameters are checked against `_parameter_constraints`
@@ -78,8 +77,7 @@ class BaseExplainer(
 ):
     """A linear head whose decision is a sum over training rows.
 
-    Subclasses set `classes_`, `coef_`, `intercept_`, `n_samples_fit_` and say by `_kernel` how
-    each training row enters.
+    Subclasses set `classes_`, `coef_`, `intercept_`, `n_samples_fit_`; `_kernel` is the rest.
     """
 
     @abstractmethod
@@ -400,11 +398,3 @@ class BaseExplainer(
             coef = np.asarray(directions[j] @ kernel.dual[:, at]).ravel()
             shares[j, known[j]] = coef[:, None] * vectors * phi
         return shares
-
-
-def squared_norms(X, bias):
-    """||phi||^2 of each row in float64, with the constant feature if there is one."""
-    out = np.empty(X.shape[0])
-    for rows in _scoring.batches(X.shape[0], 4096):
-        out[rows] = row_norms(X[rows].astype(np.float64), squared=True)
-    return out + bias

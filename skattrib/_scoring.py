@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import gen_batches
-from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.extmath import row_norms, safe_sparse_dot
 
 from ._scoring_kernels import scatter, update_top
 
@@ -166,3 +166,11 @@ def aggregate(kernel, X, weights):
             np.einsum("kc,ck->c", dual, scores) if parts is None else np.asarray(parts).ravel()
         )
     return out
+
+
+def squared_norms(X, bias):
+    """||phi||^2 of each row in float64, with the constant feature if there is one."""
+    out = np.empty(X.shape[0])
+    for rows in batches(X.shape[0], 4096):
+        out[rows] = row_norms(X[rows].astype(np.float64), squared=True)
+    return out + bias

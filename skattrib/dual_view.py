@@ -14,7 +14,6 @@ from ._base import (
     check_training_data,
     check_weights,
     fit_context,
-    squared_norms,
 )
 from ._solvers import crammer_singer
 
@@ -229,7 +228,7 @@ class DualViewExplainer(BaseExplainer):
         own = own.toarray().ravel() if sp.issparse(own) else own
         scale = 2.0 if len(self.classes_) == 2 else 1.0
         out = np.zeros(self.n_samples_fit_)
-        norms = squared_norms(self.support_vectors_, self._bias)
+        norms = _scoring.squared_norms(self.support_vectors_, self._bias)
         out[self.support_] = scale * own * norms
         return out
 
@@ -250,5 +249,5 @@ class DualViewExplainer(BaseExplainer):
         v = self._as_weights(X, target)
         v = v - v.mean(axis=1, keepdims=True)
         gap = max(self.dual_gap_ * self.objective_, 0.0)
-        reach = np.sqrt(squared_norms(X, self._bias))
+        reach = np.sqrt(_scoring.squared_norms(X, self._bias))
         return np.linalg.norm(v, axis=1) * np.sqrt(gap) * reach
