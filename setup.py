@@ -33,4 +33,4 @@ for extension in extensions:
     }
 
 # in place too, so that `python -m skattrib` also works inside a checkout
-setup(ext_modules=extensions, options={"build_ext": {"inplace": True}})
+setup(ext_modules=extensions, options={"build_ext": {"inplace": True, "force": check}})

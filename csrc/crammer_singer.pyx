@@ -18,11 +18,12 @@ Euclidean projection onto the simplex".
 
 from cpython.exc cimport PyErr_CheckSignals
 from kernels cimport (
-    CS_BLOCK, CS_LANES, cs_kernels, cs_problem, cs_select, int32_t, int64_t, uint64_t
+    CS_BLOCK, CS_CHECKED, CS_LANES, cs_kernels, cs_problem, cs_select, int32_t, int64_t, uint64_t
 )
 
 LANES = CS_LANES
 BLOCK = CS_BLOCK
+CHECKED = CS_CHECKED == 1  # built with SKATTRIB_CHECK=1
 
 # rows are handed to a kernel in pieces of about this many multiplications, so that a signal is
 # seen within a fraction of a second

@@ -11,6 +11,12 @@
 #define CS_X86 0
 #endif
 
+#ifdef CS_CHECK
+#define CS_CHECKED 1
+#else
+#define CS_CHECKED 0
+#endif
+
 /* Up to this many classes the duals are a dense matrix with rows of this width (one cache line in
  * float32); beyond it every row is a short list of (class, value) in a pool. */
 #define CS_LANES 16

@@ -5,6 +5,7 @@ cdef extern from "kernels.h" nogil:
     enum:
         CS_LANES
         CS_BLOCK
+        CS_CHECKED
 
     ctypedef struct cs_problem:
         int64_t n_rows, n_features, n_classes

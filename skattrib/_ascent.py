@@ -94,6 +94,8 @@ class Ascent:
         self.row_cap = C * weight
         norms, keys = np.empty(n), np.empty(n)
         self._problem().norms(np.random.default_rng(0).uniform(1.0, 2.0, d), norms, keys)
+        if np.isnan(norms).any():
+            raise ValueError("X has missing values (NaN): impute or drop them")
         limit = 1e30 if X.dtype == np.float32 else 1e250
         if not (norms.max() < limit and self.row_cap.max() < limit):
             raise ValueError(
@@ -231,7 +233,8 @@ class Ascent:
                     f"[crammer_singer] sweep {work:.1f}: relative gap {gap / primal:.2e}, "
                     f"objective {primal:.6g}, {np.count_nonzero(safe <= travelled)} open rows"
                 )
-            if gap <= tol * primal or work >= max_iter:
+            # a gap that is not a number ends the search too
+            if not gap > tol * primal or work >= max_iter:
                 break
             stalled = 0 if gap < 0.7 * best else stalled + 1
             best = min(best, gap)
