@@ -5,6 +5,7 @@ import sys
 from glob import glob
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 # SKATTRIB_CHECK=1 compiles bounds checks into the Cython code and the C kernels (slow; for tests)
 check = os.environ.get("SKATTRIB_CHECK", "0") == "1"
@@ -32,5 +33,18 @@ for extension in extensions:
         "cdivision": True,
     }
 
-# in place too, so that `python -m skattrib` also works inside a checkout
-setup(ext_modules=extensions, options={"build_ext": {"inplace": True, "force": check}})
+
+class BuildExt(build_ext):
+    """Builds in place too, so that ``python -m skattrib`` works inside a checkout."""
+
+    def run(self):
+        """Build, then copy into the source tree."""
+        super().run()
+        self.copy_extensions_to_source()
+
+
+setup(
+    ext_modules=extensions,
+    cmdclass={"build_ext": BuildExt},
+    options={"build_ext": {"force": check}},
+)
