@@ -1,8 +1,17 @@
 """Which training rows made the model say this, by how much, and through which features."""
 
 from ._crammer_singer import instruction_set
+from ._heads import LinearHead
 from .dual_view import DualViewExplainer
+from .influence import InfluenceExplainer
+from .representer import RepresenterExplainer
 
 __version__ = "0.1.0"
 
-__all__ = ["DualViewExplainer", "instruction_set"]
+__all__ = [
+    "DualViewExplainer",
+    "InfluenceExplainer",
+    "LinearHead",
+    "RepresenterExplainer",
+    "instruction_set",
+]

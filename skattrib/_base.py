@@ -13,8 +13,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import compute_sample_weight
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -22,10 +21,13 @@ from . import _scoring
 
 __all__ = [
     "BaseExplainer",
+    "HasMethods",
     "Interval",
     "StrOptions",
+    "check_rows",
     "check_training_data",
     "check_weights",
+    "codes_of",
     "fit_context",
 ]
 
@@ -33,12 +35,15 @@ __all__ = [
 fit_context = _fit_context(prefer_skip_nested_validation=True)
 
 
-def check_training_data(estimator, X, y):
+def check_training_data(estimator, X, y, classes=None):
     """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64."""
     X, y = validate_data(
         estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
     )
     check_classification_targets(y)
+    if classes is not None:
+        estimator.classes_ = classes
+        return canonical(X), codes_of(y, classes, "label of y")
     estimator.classes_, codes = np.unique(y, return_inverse=True)
     if len(estimator.classes_) < 2:
         raise ValueError(
@@ -48,16 +53,39 @@ def check_training_data(estimator, X, y):
     return canonical(X), codes
 
 
-def check_weights(estimator, X, codes, sample_weight):
+def check_weights(X, codes, classes, sample_weight, class_weight):
     """Sample weights times class weights of checked rows, in float64."""
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    weight = weight * compute_sample_weight(estimator.class_weight, estimator.classes_[codes])
+    weight = weight * compute_sample_weight(class_weight, classes[codes])
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
         raise ValueError(
             "sample_weight times class_weight must be finite, negative nowhere and positive for "
             f"some rows; it lies in {weight.min()}..{weight.max()}"
         )
     return weight
+
+
+def codes_of(labels, classes, what):
+    """Positions of labels in sorted classes."""
+    labels = np.asarray(labels)
+    try:
+        codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+        unknown = np.atleast_1d(labels)[np.atleast_1d(classes[codes] != labels)].tolist()
+    except TypeError:
+        # labels that do not compare with the classes
+        known = classes.tolist()
+        unknown = [label for label in np.atleast_1d(labels).tolist() if label not in known]
+    if unknown:
+        raise ValueError(f"{what} {unknown[0]!r} is not one of the classes {classes.tolist()}")
+    return codes
+
+
+def check_rows(estimator, X):
+    """Rows of the width and names that the estimator knows, C-ordered or canonical CSR."""
+    X = validate_data(
+        estimator, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+    )
+    return canonical(X)
 
 
 def canonical(X):
@@ -75,13 +103,16 @@ class BaseExplainer(
     BaseEstimator,
     metaclass=ABCMeta,
 ):
-    """A linear head whose decision is a sum over training rows.
+    """Attributions to training rows in every form, from a kernel that knows their blocks.
 
-    Subclasses set `classes_`, `coef_`, `intercept_`, `n_samples_fit_`; `_kernel` is the rest.
+    Subclasses set `classes_` and `n_samples_fit_`; `_kernel` and `_predict_codes` are the rest.
     """
 
     @abstractmethod
     def _kernel(self) -> _scoring.Kernel: ...
+
+    @abstractmethod
+    def _predict_codes(self, X): ...
 
     def __sklearn_tags__(self):
         """Sparse rows are welcome and attributions keep the float type of the rows."""
@@ -97,46 +128,10 @@ class BaseExplainer(
     def _check_rows(self, X):
         # not any attribute: a fit that failed leaves some behind
         check_is_fitted(self, "n_samples_fit_")
-        X = validate_data(
-            self,
-            X,
-            reset=False,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            order="C",
-        )
-        return canonical(X)
-
-    # the head
-
-    def _decision(self, X):
-        """Public decision values in float64, without a float64 copy of all of X."""
-        out = np.empty((X.shape[0], len(self.coef_)))
-        for rows in _scoring.batches(X.shape[0], 4096):
-            part = X[rows].astype(np.float64, copy=False)
-            out[rows] = safe_sparse_dot(part, self.coef_.T, dense_output=True)
-        out += self.intercept_
-        return out[:, 0] if len(self.classes_) == 2 else out
-
-    def _predict_codes(self, decision):
-        return (decision > 0).astype(np.intp) if decision.ndim == 1 else decision.argmax(axis=1)
-
-    def decision_function(self, X) -> np.ndarray:
-        """Decision values of the head.
-
-        Parameters
-        ----------
-        X : array or CSR of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
-            float64; for two classes positive means ``classes_[1]``.
-        """
-        return self._decision(self._check_rows(X))
+        return check_rows(self, X)
 
     def predict(self, X) -> np.ndarray:
-        """Classes that the head predicts.
+        """Classes that are explained when no target is given.
 
         Parameters
         ----------
@@ -146,100 +141,35 @@ class BaseExplainer(
         -------
         ndarray of shape (n_samples,)
         """
-        codes = self._predict_codes(self.decision_function(X))
-        return self.classes_[codes]
+        return self.classes_[self._predict_codes(self._check_rows(X))]
 
     # targets
 
-    def _codes(self, labels):
-        """Positions of labels in `classes_`."""
-        labels = np.asarray(labels)
-        try:
-            codes = np.minimum(np.searchsorted(self.classes_, labels), len(self.classes_) - 1)
-            unknown = np.atleast_1d(labels)[np.atleast_1d(self.classes_[codes] != labels)].tolist()
-        except TypeError:
-            # labels that do not compare with the classes
-            classes = self.classes_.tolist()
-            unknown = [label for label in np.atleast_1d(labels).tolist() if label not in classes]
-        if unknown:
-            raise ValueError(
-                f"target {unknown[0]!r} is not one of the classes {self.classes_.tolist()}"
-            )
-        return codes
-
-    def _directions(self):
-        """Row c: the logit weights of a target that is class c."""
-        one = np.eye(len(self.classes_))
-        return 2.0 * one - 1.0 if len(one) == 2 else one
-
     def _check_target(self, X, target):
-        """(codes, None) for labels or (None, weights) for logit weights."""
+        """A `Target` from None, a label, labels, or what `_check_logit_weights` takes."""
         m, K = X.shape[0], len(self.classes_)
         if target is None:
-            return self._predict_codes(self._decision(X)), None
+            return _scoring.Target(self._predict_codes(X))
         if sp.issparse(target):
             target = target.toarray()
         target = np.asarray(target)
         if target.ndim == 0:
-            return np.full(m, self._codes(target)), None
+            return _scoring.Target(np.full(m, codes_of(target, self.classes_, "target")))
         if target.ndim == 1:
             if len(target) != m:
                 raise ValueError(
                     f"target has {len(target)} labels but X has {m} rows: give one label, one "
                     f"label a row, or logit weights of shape ({m}, {K})"
                 )
-            return self._codes(target), None
-        if target.shape != (m, K):
-            raise ValueError(f"logit weights must have shape ({m}, {K}), got {target.shape}")
-        weights = target.astype(np.float64)
-        if not np.isfinite(weights).all():
-            raise ValueError("logit weights in target must be finite numbers")
-        return None, weights
+            return _scoring.Target(codes_of(target, self.classes_, "target"))
+        return _scoring.Target(None, self._check_logit_weights(target, m))
 
-    def _as_weights(self, X, target):
-        codes, weights = self._check_target(X, target)
-        return self._directions()[codes] if weights is None else weights
-
-    def target_weights(self, X, output: str = "logit", y=None) -> np.ndarray:
-        """Logit weights of a named output, to be given as `target`.
-
-        Parameters
-        ----------
-        X : array or CSR of shape (n_samples, n_features)
-        output : {"logit", "margin"}
-            "logit": the class's decision value. "margin": the class's minus the best other
-            class's. For two classes both are the margin.
-        y : label or labels of shape (n_samples,), optional
-            The classes in question; by default the predicted ones.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-
-        Raises
-        ------
-        ValueError
-            For an unknown output or label.
-        """
-        X = self._check_rows(X)
-        if output not in ("logit", "margin"):
-            raise ValueError(f"output must be 'logit' or 'margin', got {output!r}")
-        codes, weights = self._check_target(X, y)
-        if weights is not None:
-            raise ValueError("y must be one label or one label a row")
-        weights = self._directions()[codes]
-        if output == "margin" and len(self.classes_) > 2:
-            rivals = self._decision(X)
-            rivals[np.arange(len(codes)), codes] = -np.inf
-            weights[np.arange(len(codes)), rivals.argmax(axis=1)] = -1.0
-        return weights
+    def _check_logit_weights(self, target, m):
+        raise ValueError(
+            f"{type(self).__name__} has no logits: target must be one label or one label a row"
+        )
 
     # attributions
-
-    def _groups(self, kernel, codes, weights):
-        if weights is None:
-            return _scoring.label_groups(kernel, codes, self._directions())
-        return _scoring.weight_groups(kernel, weights)
 
     def transform(self, X):
         """Attributions to the predicted class.
@@ -250,9 +180,9 @@ class BaseExplainer(
 
         Returns
         -------
-        CSR array, or ndarray when ``sparse_output=False``, of shape (n_samples, n_samples_fit_)
+        CSR array if `sparse_output`, else ndarray, of shape (n_samples, n_samples_fit_)
             Entry (j, i): what training row i contributes to the decision value of the class
-            predicted for row j. Rows sum to that decision value.
+            predicted for row j.
 
         Notes
         -----
@@ -277,9 +207,8 @@ class BaseExplainer(
         Returns
         -------
         CSR array or ndarray of shape (n_samples, n_samples_fit_)
-            `out` if given; otherwise dense if ``sparse_output=False``. Of the float type of X.
-            Positive: the training row raises the output. Unit: that of the decision values. Rows
-            sum to the output.
+            `out` if given; otherwise CSR if `sparse_output`. Of the float type of X.
+            Positive: the training row raises the output. Unit: that of the output.
 
         Raises
         ------
@@ -288,7 +217,7 @@ class BaseExplainer(
         """
         X = self._check_rows(X)
         kernel = self._kernel()
-        groups = self._groups(kernel, *self._check_target(X, target))
+        groups = kernel.groups(self._check_target(X, target))
         if out is None and getattr(self, "sparse_output", False):
             return _scoring.csr(kernel, X, groups)
         shape = X.shape[0], self.n_samples_fit_
@@ -316,13 +245,11 @@ class BaseExplainer(
             float64.
         """
         X = self._check_rows(X)
-        directions = self._as_weights(X, target)
-        if weights is not None:
-            weights = np.asarray(weights, dtype=np.float64)
-            if weights.shape != (X.shape[0],) or not np.isfinite(weights).all():
-                raise ValueError(f"weights must be {X.shape[0]} finite numbers, one a row of X")
-            directions = directions * weights[:, None]
-        return _scoring.aggregate(self._kernel(), X, directions)
+        target = self._check_target(X, target)
+        weights = np.ones(X.shape[0]) if weights is None else np.asarray(weights, dtype=np.float64)
+        if weights.shape != (X.shape[0],) or not np.isfinite(weights).all():
+            raise ValueError(f"weights must be {X.shape[0]} finite numbers, one a row of X")
+        return self._kernel().aggregate(X, target, weights)
 
     def top_k(
         self, X, k: int = 5, *, target=None, largest: bool = True
@@ -355,7 +282,7 @@ class BaseExplainer(
                 f"got {k!r}"
             )
         kernel = self._kernel()
-        groups = self._groups(kernel, *self._check_target(X, target))
+        groups = kernel.groups(self._check_target(X, target))
         return _scoring.top_k(kernel, X, groups, int(k), largest)
 
     def decompose(self, X, indices, *, target=None) -> np.ndarray:
@@ -385,16 +312,4 @@ class BaseExplainer(
             raise ValueError(f"indices must be integers of shape ({X.shape[0]}, k)")
         if indices.size and not 0 <= indices.min() <= indices.max() < self.n_samples_fit_:
             raise ValueError(f"indices must be training rows, 0..{self.n_samples_fit_ - 1}")
-        kernel = self._kernel()
-        directions = self._as_weights(X, target)
-        shares = np.zeros((*indices.shape, X.shape[1]), dtype=X.dtype)
-        place = np.searchsorted(kernel.support, indices)
-        known = np.isin(indices, kernel.support)
-        for j in np.flatnonzero(known.any(axis=1)):
-            at = place[j, known[j]]
-            phi = X[[j]].toarray() if sp.issparse(X) else X[[j]]
-            vectors = kernel.vectors[at]
-            vectors = vectors.toarray() if sp.issparse(vectors) else vectors
-            coef = np.asarray(directions[j] @ kernel.dual[:, at]).ravel()
-            shares[j, known[j]] = coef[:, None] * vectors * phi
-        return shares
+        return self._kernel().shares(X, indices, self._check_target(X, target))

@@ -9,8 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ._ascent import Ascent, CrammerSingerResult
+from ._newton import SoftmaxResult, softmax_regression
 
-__all__ = ["CrammerSingerResult", "crammer_singer"]
+__all__ = ["CrammerSingerResult", "SoftmaxResult", "crammer_singer", "softmax_regression"]
 
 
 def crammer_singer(

@@ -8,17 +8,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _scoring
 from ._base import (
-    BaseExplainer,
     Interval,
     StrOptions,
     check_training_data,
     check_weights,
     fit_context,
 )
+from ._heads import HeadExplainer
 from ._solvers import crammer_singer
 
 
-class DualViewExplainer(BaseExplainer):
+class DualViewExplainer(HeadExplainer):
     """Explains a classifier on a feature matrix by the dual of a Crammer-Singer SVM.
 
     Fits a linear head on the rows of X (raw columns, or the inputs of a network's last layer) and
@@ -156,7 +156,7 @@ class DualViewExplainer(BaseExplainer):
         last = self._full_dual() if self.warm_start and hasattr(self, "dual_coef_") else None
         last_classes = getattr(self, "classes_", None)
         X, codes = check_training_data(self, X, y)
-        weight = check_weights(self, X, codes, sample_weight)
+        weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
         if last is not None and (
             last.shape[0] != X.shape[0] or not np.array_equal(last_classes, self.classes_)
         ):
@@ -211,7 +211,7 @@ class DualViewExplainer(BaseExplainer):
         )
 
     def _kernel(self):
-        return _scoring.Kernel(
+        return _scoring.DualKernel(
             self._logit_dual(),
             self.support_,
             self.support_vectors_,
@@ -246,7 +246,7 @@ class DualViewExplainer(BaseExplainer):
             ``||v - mean(v)|| sqrt(P - D) ||(phi, 1)||`` with the logit weights v of the target.
         """
         X = self._check_rows(X)
-        v = self._as_weights(X, target)
+        v = self._check_target(X, target).as_weights(len(self.classes_))
         v = v - v.mean(axis=1, keepdims=True)
         gap = max(self.dual_gap_ * self.objective_, 0.0)
         reach = np.sqrt(_scoring.squared_norms(X, self._bias))

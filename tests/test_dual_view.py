@@ -533,7 +533,7 @@ def test_target_weights(layout, K):
 
 def test_outputs_that_do_not_exist():
     e, X_test = fitted(3, "dense64"), problem(3, "dense64")[2]
-    with pytest.raises(ValueError, match="'logit' or 'margin'"):
+    with pytest.raises(ValueError, match="'logit', 'margin'"):
         e.target_weights(X_test, "probability")
     with pytest.raises(ValueError, match="one label or one label a row"):
         e.target_weights(X_test, y=np.ones((11, 3)))
