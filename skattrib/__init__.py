@@ -5,13 +5,16 @@ from ._heads import LinearHead
 from .dual_view import DualViewExplainer
 from .influence import InfluenceExplainer
 from .representer import RepresenterExplainer
+from .similarity import ExemplarSVMExplainer, SimilarityExplainer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DualViewExplainer",
+    "ExemplarSVMExplainer",
     "InfluenceExplainer",
     "LinearHead",
     "RepresenterExplainer",
+    "SimilarityExplainer",
     "instruction_set",
 ]

@@ -141,7 +141,8 @@ class BaseExplainer(
         -------
         ndarray of shape (n_samples,)
         """
-        return self.classes_[self._predict_codes(self._check_rows(X))]
+        codes = self._predict_codes(self._check_rows(X))
+        return self.classes_[codes]
 
     # targets
 

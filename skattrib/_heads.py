@@ -204,7 +204,9 @@ class LinearHead(ClassifierMixin, BaseEstimator):
         classes = max(len(coef), 2) if self.classes is None else self.classes
         classes = np.arange(classes) if np.ndim(classes) == 0 else np.asarray(classes)
         K = len(coef)
-        if len(classes) not in ([2] if K <= 2 else [K]) or len(set(classes.tolist())) < len(classes):
+        if len(classes) not in ([2] if K <= 2 else [K]) or len(set(classes.tolist())) < len(
+            classes
+        ):
             raise ValueError(f"coef has {K} rows: classes must be as many distinct labels")
         intercept = np.zeros(K) if self.intercept is None else np.asarray(self.intercept, float)
         if intercept.shape != (K,) or not np.isfinite(intercept).all():

@@ -145,11 +145,11 @@ class ClassBlocks(Inverse):
 
 
 class Kronecker(Inverse):
-    """(S (x) sum_i s_i phi_i phi_i^T + penalty)^-1, S the mean of B: K-FAC (Martens and Grosse 2015).
+    """(S (x) sum_i s_i phi_i phi_i^T + penalty)^-1, S the mean of B: K-FAC.
 
-    With `exact_diagonal` the diagonal in the same basis is that of H: EK-FAC (George et al. 2018,
-    Grosse et al. 2023). The basis makes the sum and the penalty diagonal at once, so that K-FAC
-    with an unpenalized intercept is solved as it stands.
+    Martens and Grosse 2015. With `exact_diagonal` the diagonal in the same basis is that of H:
+    EK-FAC (George et al. 2018, Grosse et al. 2023). The basis makes the sum and the penalty
+    diagonal at once, so that K-FAC with an unpenalized intercept is solved as it stands.
     """
 
     def __init__(self, loss, damping=0.0, *, exact_diagonal=False, floor=0.0):

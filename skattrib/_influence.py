@@ -75,9 +75,7 @@ def _read_logistic(explainer, model):
         intercept_penalty = penalty / scale**2 if model.solver == "liblinear" else 0.0
     coef = np.asarray(model.coef_, dtype=np.float64)
     intercept = np.zeros(len(coef)) + np.asarray(model.intercept_, dtype=np.float64)
-    return Head(
-        coef, intercept, model.classes_, model.class_weight, 0, penalty, intercept_penalty
-    )
+    return Head(coef, intercept, model.classes_, model.class_weight, 0, penalty, intercept_penalty)
 
 
 def penalty(explainer, head, d):
@@ -171,9 +169,10 @@ class InfluenceKernel(_scoring.ProductKernel):
         height = max(1, 2**22 // np.prod(self.inverse.loss.shape))
         for part in _scoring.batches(len(distinct), height):
             rows = distinct[part]
-            seeds = self.right[rows][:, :, None] * widened(
-                self.vectors[rows], self.inverse.loss.shape[1]
-            )[:, None, :]
+            seeds = (
+                self.right[rows][:, :, None]
+                * widened(self.vectors[rows], self.inverse.loss.shape[1])[:, None, :]
+            )
             found = self.inverse.solve(seeds)[:, :, :d]
             for j, q in zip(*np.nonzero((place >= part.start) & (place < part.stop)), strict=True):
                 row = _scoring.full(X[[j]])[0]
@@ -289,7 +288,7 @@ def refits(loss, start, groups, n_jobs, verbose):
 
 
 def outputs(X, V, change):
-    """v . (change phi) of each row, in float64."""
+    """V . (change phi) of each row, in float64."""
     d = X.shape[1]
     intercept = change[:, d] if change.shape[1] > d else 0.0
     return np.einsum("jk,jk->j", V, decision(X, change[:, :d], intercept))

@@ -68,7 +68,7 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
     """
     K, D = loss.shape
     direct = precondition is None and (K - 1) * D <= DIRECT
-    solver = None
+    solver, iterations = None, 0
     theta = theta - theta.mean(axis=0)
     z = loss.logits(theta)
     value = loss.value(theta, z)

@@ -31,7 +31,7 @@ def full(rows):
 
 
 def products(left, right):
-    """left @ right.T as a C-ordered array, whether either is sparse or not."""
+    """Left @ right.T as a C-ordered array, whether either is sparse or not."""
     if sp.issparse(left) or sp.issparse(right):
         return np.ascontiguousarray(safe_sparse_dot(left, right.T, dense_output=True))
     return np.matmul(left, right.T)
@@ -131,14 +131,14 @@ class DualKernel(Kernel):
             yield Group(np.flatnonzero(target.codes == c), columns, coef[columns])
 
     def coefficients(self, group, rows, columns, dtype):
-        """v . alpha of a block."""
+        """V . alpha of a block."""
         if group.weights is None:
             return super().coefficients(group, rows, columns, dtype)
         part = self.dual[:, group.columns[columns]]
         return np.ascontiguousarray(group.weights[rows] @ part, dtype=dtype)
 
     def values(self, part, vectors):
-        """phi . phi + bias of a block; overwritten by the next call."""
+        """Phi . phi + bias of a block; overwritten by the next call."""
         if sp.issparse(part) or sp.issparse(vectors):
             block = products(part, vectors)
         else:

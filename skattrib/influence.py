@@ -19,8 +19,8 @@ from ._base import (
     codes_of,
     fit_context,
 )
-from ._hessian import INVERSES, make_inverse
 from ._heads import SoftmaxExplainer
+from ._hessian import INVERSES, make_inverse
 from ._loss import SoftmaxLoss
 
 

@@ -25,15 +25,28 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skattrib import DualViewExplainer
+from skattrib import (
+    DualViewExplainer,
+    ExemplarSVMExplainer,
+    InfluenceExplainer,
+    RepresenterExplainer,
+    SimilarityExplainer,
+)
 
 # sparse_output=False where the explainer has it: set_output is for dense attributions
 EXPLAINERS = [
     DualViewExplainer(C=0.1, tol=1e-6, sparse_output=False, random_state=0),
+    RepresenterExplainer(),
+    InfluenceExplainer(random_state=0),
+    SimilarityExplainer(metric="euclidean"),
+    ExemplarSVMExplainer(random_state=0),
 ]
 VARIANTS = [
     DualViewExplainer(random_state=0),
     DualViewExplainer(C=0.01, class_weight="balanced", warm_start=True, verbose=0),
+    RepresenterExplainer(C=10.0, class_weight="balanced"),
+    InfluenceExplainer(inverse="cg", C=0.1),
+    SimilarityExplainer(metric="cosine", same_class=False, sparse_output=True),
 ]
 # a grid in which each explainer is searched
 GRIDS = {"DualViewExplainer": {"C": [1e-4, 1e-2, 1.0]}}
