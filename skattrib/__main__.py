@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -15,14 +15,14 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import row_norms
 
+from skattrib._methods import METHODS
+from skattrib._records import BATCH, explanations
 from skattrib._rows import InputError, Rows, is_table, read_matrices
 from skattrib._tables import cell, print_table, printable, read_tables, warnings_as_notes, write
-from skattrib.dual_view import DualViewExplainer
 from skattrib.metrics import class_detection_score
 
 DEMO_C = 0.1
 SHOWN = 5  # rows explained on screen unless asked otherwise
-BATCH = 256  # test rows scored at a time
 
 DESCRIPTION = """\
 Which training rows made a linear classifier say this, and by how much.
@@ -35,17 +35,19 @@ examples:
   skattrib explain train.csv test.csv --target species
   skattrib explain train.parquet test.csv --target churn --id customer --output why.csv
   skattrib explain train.npz test.npz --C 0.01 --rows 3,17 --target-class cat
+  skattrib explain train.csv test.csv --target species --method influence
   skattrib explain train.npy test.npy --labels y_train.npy --output why.json"""
 
 EXPLAIN = """\
-Fit DualView's multiclass SVM on TRAIN and explain its decisions on the rows of TEST.
+Fit a classifier on TRAIN and explain its decisions on the rows of TEST: DualView's multiclass SVM,
+or by --method the softmax head of representer points or of influence functions, or similarity.
 
 CSV and Parquet (pip install "skattrib[cli]"): numeric columns are standardized, all others one-hot
 encoded. NPZ with arrays X and y, NPZ of scipy.sparse.save_npz, or NPY with --labels: used as they
 are. TEST may have labels too: then its misclassified rows come first.
 
 A positive value raises the explained decision value (a proponent), a negative one lowers it (an
-opponent); over all training rows the values sum to it. Rows are numbered from 0."""
+opponent); what the values sum to is printed with them. Rows are numbered from 0."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,10 +118,11 @@ def _parser():
     add("--labels", metavar="FILE.npy", help="class labels of TRAIN (matrices)")
     add("--test-labels", metavar="FILE.npy", help="class labels of TEST (matrices)")
     add("--standardize", action="store_true", help="mean 0, variance 1 (matrices)")
+    add("--method", choices=list(METHODS), default="dualview", help="default: dualview")
     # A value given before the command stays, hence no default here.
     _add_fit_options(explain, "1 / mean||x||^2", argparse.SUPPRESS)
-    add("--fit-intercept", action=argparse.BooleanOptionalAction, default=True)
-    add("--max-iter", type=_count, default=1000, metavar="N", help="sweeps of the solver at most")
+    add("--fit-intercept", action=argparse.BooleanOptionalAction)
+    add("--max-iter", type=_count, metavar="N", help="sweeps or Newton steps of the solver at most")
     add("--top", type=_count, default=5, metavar="K", help="rows of either sign (default: 5)")
     add("--target-class", metavar="LABEL", help="explain this class, not the predicted one")
     which = explain.add_mutually_exclusive_group()
@@ -175,13 +178,23 @@ def _demo(args):
     parts = train_test_split(X / 16, y, np.arange(len(y)), stratify=y, random_state=0)
     train, test = Rows(parts[0], parts[2], parts[4]), Rows(parts[1], parts[3], parts[5])
     print("DualView on the handwritten digits of scikit-learn; rows are numbered as there.\n")
-    explainer = _fit(train, args.C or DEMO_C, verbose=bool(args.verbose))
+    method = METHODS["dualview"]
+    explainer = _fit(method, train, args.C or DEMO_C, verbose=bool(args.verbose))
     predicted = explainer.predict(test.X)
     _print_scores(explainer, train, test, predicted)
-    _print_explanations(explainer, train, test, _order(test, predicted)[:4], predicted)
+    _print_explanations(
+        method, explainer, train, test, _order(test, predicted)[:4], predicted, predicted
+    )
 
 
 def _explain(args):
+    method = METHODS[args.method]
+    options = {"fit_intercept": args.fit_intercept, "max_iter": args.max_iter}
+    options = {name: value for name, value in options.items() if value is not None}
+    if not method.has_head and (options or args.C is not None):
+        raise InputError(
+            f"--method {args.method} fits no classifier: leave out --C, --fit-intercept, --max-iter"
+        )
     if args.output is not None:
         _check_output(args)
     with warnings_as_notes():
@@ -194,8 +207,7 @@ def _explain(args):
             f"--rows asks for row {max(args.rows)}, but {args.test} has {n_test} rows, "
             f"0 to {n_test - 1}"
         )
-    options = {"fit_intercept": args.fit_intercept, "max_iter": args.max_iter}
-    explainer = _fit(train, args.C, verbose=bool(args.verbose), **options)
+    explainer = _fit(method, train, args.C, verbose=bool(args.verbose), **options)
     predicted = explainer.predict(test.X)
     targets = predicted if target is None else np.full_like(predicted, target)
     shown = written = args.rows
@@ -203,10 +215,10 @@ def _explain(args):
         order = _order(test, predicted)
         shown, written = order[: args.n_rows or SHOWN], np.sort(order[: args.n_rows])
     if args.output is not None:
-        records = _explanations(explainer, train, test, written, predicted, targets, args.top)
+        records = explanations(explainer, train, test, written, predicted, targets, args.top)
         write(records, args.output)
     _print_scores(explainer, train, test, predicted)
-    _print_explanations(explainer, train, test, shown, predicted, targets, args.top)
+    _print_explanations(method, explainer, train, test, shown, predicted, targets, args.top)
     if args.output is not None:
         print(f"\nWrote the explanations of {len(written)} rows to {printable(args.output)}")
 
@@ -261,7 +273,7 @@ def _same(a, b):
     return a == b
 
 
-def _fit(train, C=None, **options):
+def _fit(method, train, C=None, **options):
     """Fit, and print what was fitted."""
     with warnings_as_notes():
         mean_square = float(np.mean(row_norms(train.X, squared=True), dtype=np.float64))
@@ -269,7 +281,7 @@ def _fit(train, C=None, **options):
         raise InputError("the features are too large to square; scale them first")
     if C is None:
         C = 1 / mean_square if mean_square > 1e-300 else 1.0
-    explainer = DualViewExplainer(C=C, random_state=0, **options)
+    explainer = method.make(C, **options)
     start = time.perf_counter()
     try:
         with warnings_as_notes():
@@ -277,28 +289,32 @@ def _fit(train, C=None, **options):
     except ValueError as error:
         raise InputError(f"cannot fit: {error}") from error
     seconds = time.perf_counter() - start
-    if len(explainer.support_) == 0:
+    if method.sparse and len(explainer.support_) == 0:
         raise InputError("the fit found no contributing rows: scale the features, or lower --C")
 
     classes, codes = np.unique(train.y, return_inverse=True)
-    n_rows = np.bincount(codes)
-    n_support = np.bincount(codes[explainer.support_], minlength=len(classes))
+    counts = [np.bincount(codes)]
+    if method.sparse:
+        counts.append(np.bincount(codes[explainer.support_], minlength=len(classes)))
+    size = [["C", f"{C:.4g}"], ["C * mean||x||^2", f"{C * mean_square:.4g}"]]
     print_table(
         [
             ["training rows", train.X.shape[0]],
             ["features", train.X.shape[1]],
             ["classes", len(classes)],
-            ["C", f"{C:.4g}"],
-            ["C * mean||x||^2", f"{C * mean_square:.4g}"],
-            ["relative gap", f"{explainer.dual_gap_:.1e}"],
+            *(size if method.has_head else []),
+            *method.facts(explainer),
             ["seconds", f"{seconds:.2f}"],
         ]
     )
-    lines = [["class", "rows", "support"], *zip(classes[:20], n_rows, n_support, strict=False)]
+    lines = [
+        ["class", "rows", "support"][: 1 + len(counts)],
+        *zip(classes[:20], *counts, strict=False),
+    ]
     if len(classes) > 20:
-        lines.append([f"{len(classes) - 20} more", n_rows[20:].sum(), n_support[20:].sum()])
+        lines.append([f"{len(classes) - 20} more", *(count[20:].sum() for count in counts)])
     print()
-    print_table([*lines, ["all", n_rows.sum(), n_support.sum()]])
+    print_table([*lines, ["all", *(count.sum() for count in counts)]])
     return explainer
 
 
@@ -316,60 +332,9 @@ def _print_scores(explainer, train, test, predicted):
     print(f"class detection: {hits / n:.3f} of top training rows have the predicted class")
 
 
-def _explanations(explainer, train, test, rows, predicted, targets, top) -> Iterator[dict]:
-    """Yield one record, ready for JSON, for each of the test rows asked for."""
-    rows, top = np.asarray(rows), min(top, train.X.shape[0])
-    for batch in gen_batches(len(rows), BATCH):
-        j = rows[batch]
-        X, target = test.X[j], targets[j]
-        outputs = _decision_values(explainer, X, target)
-        strongest = [
-            explainer.top_k(X, top, target=target, largest=largest) for largest in (True, False)
-        ]
-        for position, row in enumerate(j):
-            kinds = [
-                _ranked(values[position], indices[position], sign, train)
-                for (values, indices), sign in zip(strongest, (1, -1), strict=True)
-            ]
-            yield {
-                "test_id": test.ids[row].item(),
-                "predicted": predicted[row].item(),
-                "target_class": target[position].item(),
-                "decision_value": float(outputs[position]),
-                "proponents": kinds[0],
-                "opponents": kinds[1],
-            }
-
-
-def _ranked(values, indices, sign, train):
-    """Describe the training rows whose values have the sign; the strongest come first."""
-    return [
-        {
-            "rank": rank,
-            "train_id": train.ids[i].item(),
-            "train_label": train.y[i].item(),
-            "value": float(value),
-        }
-        for rank, (value, i) in enumerate(zip(values, indices, strict=True), start=1)
-        if sign * value > 0
-    ]
-
-
-def _decision_values(explainer, X, targets):
-    """Return the decision value of one class for each row."""
-    f, classes = explainer.decision_function(X), explainer.classes_
-    if len(classes) == 2:
-        return np.where(targets == classes[1], f, -f)
-    return f[np.arange(len(f)), np.searchsorted(classes, targets)]
-
-
-def _print_explanations(explainer, train, test, rows, predicted, targets=None, top=5):
-    targets = predicted if targets is None else targets
-    print(
-        "\nA positive value raises the explained decision value, a negative one lowers it; the "
-        "unit is\nthat of the decision value, and over all training rows the values sum to it."
-    )
-    records = _explanations(explainer, train, test, rows, predicted, targets, top)
+def _print_explanations(method, explainer, train, test, rows, predicted, targets, top=5):
+    print(f"\n{method.meaning}")
+    records = explanations(explainer, train, test, rows, predicted, targets, top)
     for row, record in zip(rows, records, strict=True):
         verdict = ""
         if test.y is not None:
@@ -378,7 +343,8 @@ def _print_explanations(explainer, train, test, rows, predicted, targets=None, t
         name = f"{cell(test.id_name)} {cell(record['test_id'])}"
         print(f"\nTest {name}: predicted {cell(record['predicted'])}{verdict}")
         output = record["decision_value"]
-        print(f"decision value of class {cell(record['target_class'])}: {output:+#.4g}")
+        if output is not None:
+            print(f"decision value of class {cell(record['target_class'])}: {output:+#.4g}")
         sides = [record["proponents"], record["opponents"]]
         lines = [[train.id_name, "label", "proponent", "   ", train.id_name, "label", "opponent"]]
         for k in range(max(len(side) for side in sides)):
