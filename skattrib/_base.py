@@ -24,6 +24,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "check_groups",
     "check_rows",
     "check_training_data",
     "check_weights",
@@ -96,6 +97,19 @@ def canonical(X):
     return X
 
 
+def check_groups(groups, n):
+    """Each group as an array of distinct training rows, of n."""
+    checked = []
+    for group in groups:
+        group = np.atleast_1d(np.asarray(group))
+        if group.ndim != 1 or group.dtype.kind not in "iu" or not len(group):
+            raise ValueError("rows to remove must be integers, or non-empty arrays of integers")
+        if not 0 <= group.min() <= group.max() < n or len(np.unique(group)) < len(group):
+            raise ValueError(f"rows to remove must be distinct training rows, 0..{n - 1}")
+        checked.append(group)
+    return checked
+
+
 class BaseExplainer(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -129,6 +143,18 @@ class BaseExplainer(
         # not any attribute: a fit that failed leaves some behind
         check_is_fitted(self, "n_samples_fit_")
         return check_rows(self, X)
+
+    def _check_fitted_rows(self, X_train, y_train):
+        """(X_train, codes) of rows that can be those given to `fit`."""
+        X_train = check_rows(self, X_train)
+        codes = codes_of(y_train, self.classes_, "label of y_train")
+        n = self.n_samples_fit_
+        if X_train.shape[0] != n or codes.shape != (n,):
+            raise ValueError(
+                f"X_train and y_train must be the {n} rows given to fit, got {X_train.shape[0]} "
+                f"rows and labels of shape {codes.shape}"
+            )
+        return X_train, codes
 
     def predict(self, X) -> np.ndarray:
         """Classes that are explained when no target is given.

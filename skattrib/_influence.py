@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from . import _scoring
+from ._base import check_groups
 from ._heads import LinearHead, decision, frozen
 from ._hessian import Factor, Kronecker, conjugate_gradients, preconditioner
 from ._newton import DIRECT, newton
@@ -217,16 +218,10 @@ def self_influence(inverse, residuals):
     return own
 
 
-def check_groups(groups, loss):
-    """Each group as an array of distinct training rows."""
-    n = len(loss.s)
-    checked = []
+def check_removable(groups, loss):
+    """The groups, if the head without each of them has a minimum."""
+    groups = check_groups(groups, len(loss.s))
     for group in groups:
-        group = np.atleast_1d(np.asarray(group))
-        if group.ndim != 1 or group.dtype.kind not in "iu" or not len(group):
-            raise ValueError("rows to remove must be integers, or non-empty arrays of integers")
-        if not 0 <= group.min() <= group.max() < n or len(np.unique(group)) < len(group):
-            raise ValueError(f"rows to remove must be distinct training rows, 0..{n - 1}")
         left = loss.s > 0
         left[group] = False
         if not left.any():
@@ -237,8 +232,7 @@ def check_groups(groups, loss):
                 "removing these rows leaves a class without rows, and a head that is not fully "
                 f"penalized has no minimum then: {group[:5].tolist()}"
             )
-        checked.append(group)
-    return checked
+    return groups
 
 
 def group_step(inverse, group):

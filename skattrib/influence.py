@@ -13,10 +13,8 @@ from ._base import (
     HasMethods,
     Interval,
     StrOptions,
-    check_rows,
     check_training_data,
     check_weights,
-    codes_of,
     fit_context,
 )
 from ._heads import SoftmaxExplainer
@@ -329,7 +327,7 @@ class InfluenceExplainer(SoftmaxExplainer):
         """
         X = self._check_rows(X)
         V = self._check_target(X, target).as_weights(len(self.classes_))
-        (group,) = _influence.check_groups([indices], self._loss)
+        (group,) = _influence.check_removable([indices], self._loss)
         step = _influence.group_step(self._inverse, group)
         return _influence.outputs(X, V, step)
 
@@ -367,13 +365,7 @@ class InfluenceExplainer(SoftmaxExplainer):
         """
         X = self._check_rows(X)
         V = self._check_target(X, target).as_weights(len(self.classes_))
-        X_train = check_rows(self, X_train)
-        codes = codes_of(y_train, self.classes_, "label of y_train")
-        if X_train.shape[0] != self.n_samples_fit_ or codes.shape != (self.n_samples_fit_,):
-            raise ValueError(
-                f"X_train and y_train must be the {self.n_samples_fit_} rows given to fit, got "
-                f"{X_train.shape[0]} rows and labels of shape {codes.shape}"
-            )
+        X_train, codes = self._check_fitted_rows(X_train, y_train)
         weight = check_weights(
             X_train, codes, self.classes_, sample_weight, self._head.class_weight
         )
@@ -381,6 +373,6 @@ class InfluenceExplainer(SoftmaxExplainer):
         q = np.eye(len(self.classes_))[codes]
         loss = SoftmaxLoss(X_train, q, weight, fitted.penalty, fitted.fit_intercept)
         groups = np.arange(self.n_samples_fit_) if rows is None else rows
-        groups = _influence.check_groups(groups, loss)
+        groups = _influence.check_removable(groups, loss)
         steps = _influence.refits(loss, self._theta, groups, n_jobs, self.verbose)
         return np.column_stack([_influence.outputs(X, V, step) for step in steps])
