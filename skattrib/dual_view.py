@@ -1,20 +1,24 @@
 """DualView: training rows as the dual variables of a multiclass SVM."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
+from joblib import Parallel, delayed
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from . import _scoring
 from ._base import (
     Interval,
     StrOptions,
+    check_groups,
     check_training_data,
     check_weights,
     fit_context,
 )
-from ._heads import HeadExplainer
+from ._heads import HeadExplainer, decision
 from ._solvers import crammer_singer
 
 
@@ -40,7 +44,8 @@ class DualViewExplainer(HeadExplainer):
     sparse_output : bool, default=True
         Whether `transform` and `attribute` return CSR.
     warm_start : bool, default=False
-        Start from the duals of the last fit, if it was on as many rows with the same classes.
+        Start from the duals of the last fit, in proportion to C, if it was on as many rows with
+        the same classes.
     random_state : int, RandomState or None, default=None
         Order in which the solver visits rows; the solution does not depend on it beyond `tol`.
     verbose : int, default=0
@@ -161,23 +166,28 @@ class DualViewExplainer(HeadExplainer):
             last.shape[0] != X.shape[0] or not np.array_equal(last_classes, self.classes_)
         ):
             last = None
-        found = crammer_singer(
+        if last is not None:
+            last = last * (self.C / self._C)
+        found = self._solve(X, codes, weight, self.C, self.tol, last, self.verbose)
+        self._keep(X, found, self.C)
+        return self
+
+    def _solve(self, X, codes, weight, C, tol, dual_init=None, verbose=0):
+        return crammer_singer(
             X,
             codes,
-            self.C,
+            C,
             n_classes=len(self.classes_),
             sample_weight=weight,
             fit_intercept=self.fit_intercept,
-            tol=self.tol,
+            tol=tol,
             max_iter=self.max_iter,
-            dual_init=last,
+            dual_init=dual_init,
             random_state=self.random_state,
-            verbose=self.verbose,
+            verbose=verbose,
         )
-        self._keep(X, found)
-        return self
 
-    def _keep(self, X, found):
+    def _keep(self, X, found, C):
         dual = found.dual
         used = np.diff(dual.indptr) > 0 if sp.issparse(dual) else dual.any(axis=1)
         self.support_ = np.flatnonzero(used)
@@ -191,7 +201,7 @@ class DualViewExplainer(HeadExplainer):
             self.coef_ = self.coef_[1:] - self.coef_[:1]
             self.intercept_ = self.intercept_[1:] - self.intercept_[:1]
         self.dual_gap_, self.objective_, self.n_iter_ = found.gap, found.objective, found.n_iter
-        self._bias = float(self.fit_intercept)
+        self._bias, self._C = float(self.fit_intercept), C
         self.n_samples_fit_ = X.shape[0]
 
     def _logit_dual(self):
@@ -247,7 +257,107 @@ class DualViewExplainer(HeadExplainer):
         """
         X = self._check_rows(X)
         v = self._check_target(X, target).as_weights(len(self.classes_))
-        v = v - v.mean(axis=1, keepdims=True)
         gap = max(self.dual_gap_ * self.objective_, 0.0)
-        reach = np.sqrt(_scoring.squared_norms(X, self._bias))
-        return np.linalg.norm(v, axis=1) * np.sqrt(gap) * reach
+        return self._reach(X, v) * np.sqrt(gap)
+
+    def leave_one_out(
+        self,
+        X,
+        X_train,
+        y_train,
+        sample_weight=None,
+        *,
+        rows=None,
+        target=None,
+        tol=1e-9,
+        return_bound=False,
+        n_jobs=None,
+    ):
+        """What rows contribute, by really solving the SVM again without them.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        X_train, y_train, sample_weight : as given to `fit`
+        rows : sequence of ints or of int arrays, optional
+            Training rows, or groups of them to be removed together; by default each row.
+        target : as in `attribute`
+            Held fixed: the same logit weights with and without the rows.
+        tol : float, default=1e-9
+            Relative duality gap of each solve, in float64. An effect is known to about the root
+            of the gap, so that the gap of a usual fit would hide most effects.
+        return_bound : bool, default=False
+            Whether to return a bound on the error of each effect too.
+        n_jobs : int, optional
+            Threads, as in joblib: None is 1 unless ``joblib.parallel_config`` says otherwise.
+
+        Returns
+        -------
+        effects : ndarray of shape (n_samples, len(rows))
+            Output with the rows minus output without them, in float64. Exactly 0 for rows whose
+            duals are 0.
+        bounds : ndarray of shape (n_samples, len(rows))
+            With `return_bound`: how far each effect may be from that of the exact optima, from
+            the duality gaps of both.
+
+        Raises
+        ------
+        ValueError
+            For rows that are not training rows.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When some solves did not reach `tol`; the bounds hold all the same.
+
+        Notes
+        -----
+        Rows without duals cost nothing. Every other one costs a solve from the full duals, a few
+        sweeps. Weights are those of the full fit, balanced class weights too.
+        """
+        X = self._check_rows(X)
+        V = self._check_target(X, target).as_weights(len(self.classes_))
+        X_train, codes = self._check_fitted_rows(X_train, y_train)
+        weight = check_weights(X_train, codes, self.classes_, sample_weight, self.class_weight)
+        groups = check_groups(np.arange(self.n_samples_fit_) if rows is None else rows, len(codes))
+        X_train = X_train.astype(np.float64, copy=False)
+        start = sp.csr_array(self._full_dual())
+
+        def solve(group, start):
+            left, init = weight.copy(), start.tolil() if len(group) else start
+            left[group] = 0.0
+            if len(group):
+                init[group] = 0.0
+            if not left.any():
+                raise ValueError("no row of positive weight would be left")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                return self._solve(X_train, codes, left, self._C, tol, sp.csr_array(init))
+
+        full = solve(np.zeros(0, dtype=np.intp), start)
+        dual = sp.csr_array(full.dual)
+        used = np.diff(dual.indptr) > 0
+        tasks = [k for k, group in enumerate(groups) if used[group].any()]
+        found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(self.verbose))(
+            delayed(solve)(groups[k], dual) for k in tasks
+        )
+        effects = np.zeros((X.shape[0], len(groups)))
+        error = np.full(len(groups), 2 * np.sqrt(max(full.gap * full.objective, 0.0)))
+        for k, result in zip(tasks, found, strict=True):
+            lost = decision(X, full.coef - result.coef, full.intercept - result.intercept)
+            effects[:, k] = np.einsum("jk,jk->j", V, lost)
+            error[k] = error[k] / 2 + np.sqrt(max(result.gap * result.objective, 0.0))
+        missed = sum(not result.converged for result in [full, *found])
+        if missed:
+            warnings.warn(
+                f"{missed} of {1 + len(found)} solves did not reach a gap of {tol:.0e}: raise "
+                "max_iter or tol; return_bound=True says what the effects are good for",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return (effects, self._reach(X, V)[:, None] * error) if return_bound else effects
+
+    def _reach(self, X, V):
+        """How far an error of norm 1 in W may move v.f(x)."""
+        V = V - V.mean(axis=1, keepdims=True)
+        return np.linalg.norm(V, axis=1) * np.sqrt(_scoring.squared_norms(X, self._bias))
