@@ -4,15 +4,13 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import Parallel, delayed
-from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.svm import LinearSVC
 from sklearn.utils import check_random_state
-from sklearn.utils.extmath import row_norms
 from sklearn.utils.validation import check_is_fitted
 
 from . import _scoring
 from ._base import BaseExplainer, Interval, StrOptions, check_training_data, fit_context
+from ._similarity import ExemplarKernel, SimilarityKernel, group
 
 
 class _Similarities(BaseExplainer):
@@ -57,73 +55,6 @@ class _Similarities(BaseExplainer):
                 )
             target = self.classes_[codes]
         return super().top_k(X, k, target=target, largest=largest)
-
-
-class _SimilarityKernel(_scoring.Kernel):
-    """T[j, i] = similarity(phi_j, phi_i); given `codes`, among rows of the target class."""
-
-    def __init__(self, vectors, codes, metric):
-        n = vectors.shape[0]
-        super().__init__(np.arange(n), vectors, n)
-        self.codes, self.metric = codes, metric
-        self.absent = 0.0 if codes is None else -np.inf
-
-    def groups(self, target):
-        """One group, or one for each class."""
-        if self.codes is None:
-            yield _group(np.arange(len(target.codes)), np.arange(self.n_samples))
-            return
-        for c in np.unique(target.codes):
-            columns = np.flatnonzero(self.codes == c)
-            yield _group(np.flatnonzero(target.codes == c), columns)
-
-    def values(self, part, vectors):
-        """Similarities of a block."""
-        if self.metric == "euclidean":
-            return -_distances(part, vectors)
-        block = _scoring.products(part, vectors)
-        if self.metric == "cosine":
-            block *= _inverse_norms(part)[:, None]
-            block *= _inverse_norms(vectors)
-        return block
-
-    def shares(self, X, indices, target):
-        """Terms of the inner product."""
-        if self.metric == "euclidean":
-            raise ValueError("decompose is for metric 'dot' or 'cosine': a distance is no sum")
-        out = np.empty((*indices.shape, X.shape[1]), dtype=X.dtype)
-        for j in range(len(indices)):
-            if self.codes is not None and (self.codes[indices[j]] != target.codes[j]).any():
-                raise ValueError(
-                    f"indices of row {j} hold training rows of other classes than its target, "
-                    "which same_class=True excludes"
-                )
-            row = _scoring.full(X[[j]])
-            vectors = _scoring.full(self.vectors[indices[j]]).astype(X.dtype)
-            out[j] = row * vectors
-            if self.metric == "cosine":
-                out[j] *= _inverse_norms(row) * _inverse_norms(vectors)[:, None]
-        return out
-
-
-def _group(rows, columns):
-    return _scoring.Group(rows, columns, np.ones(len(columns)))
-
-
-def _inverse_norms(X):
-    norms = row_norms(X)
-    return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
-
-
-def _distances(A, B):
-    """Euclidean distances; those of near rows from their differences, without cancellation."""
-    out = euclidean_distances(A, B)
-    size = row_norms(A)[:, None] + row_norms(B)
-    near = np.nonzero(out <= 0.03 * size)
-    for pairs in _scoring.batches(len(near[0]), 4096):
-        i, j = near[0][pairs], near[1][pairs]
-        out[i, j] = row_norms(_scoring.full(A[i] - B[j]))
-    return np.ascontiguousarray(out, dtype=A.dtype)
 
 
 class SimilarityExplainer(_Similarities):
@@ -243,13 +174,13 @@ class SimilarityExplainer(_Similarities):
         return self._keep(X, y)
 
     def _predict_codes(self, X):
-        kernel = _SimilarityKernel(self._fit_X, None, self.metric)
-        groups = [_group(np.arange(X.shape[0]), np.arange(self.n_samples_fit_))]
+        kernel = SimilarityKernel(self._fit_X, None, self.metric)
+        groups = [group(np.arange(X.shape[0]), np.arange(self.n_samples_fit_))]
         return self._fit_codes[_scoring.top_k(kernel, X, groups, 1, True)[1][:, 0]]
 
     def _kernel(self):
         codes = self._fit_codes if self.same_class else None
-        return _SimilarityKernel(self._fit_X, codes, self.metric)
+        return SimilarityKernel(self._fit_X, codes, self.metric)
 
     @property
     def self_influence_(self) -> np.ndarray:
@@ -259,29 +190,6 @@ class SimilarityExplainer(_Similarities):
         if self.metric == "dot":
             return squares
         return (squares > 0).astype(float) if self.metric == "cosine" else np.zeros(len(squares))
-
-
-class _ExemplarKernel(_scoring.ProductKernel):
-    """T[j, i] = signed distance of training row i to the hyperplane of test row j."""
-
-    def __init__(self, vectors, codes, plane, n_jobs):
-        n = vectors.shape[0]
-        super().__init__(np.ones((n, 1)), np.arange(n), vectors, n)
-        self.codes, self.plane, self.n_jobs = codes, plane, n_jobs
-        self.absent = 0.0 if codes is None else -np.inf
-
-    groups = _SimilarityKernel.groups
-
-    def left(self, X, group=None, rows=None):
-        """Hyperplanes of test rows, (len(X), 1, d + 1)."""
-        tasks = (delayed(self.plane)(X[[j]]) for j in range(X.shape[0]))
-        return np.array(Parallel(n_jobs=self.n_jobs, prefer="threads")(tasks))[:, None, :]
-
-    def shares(self, X, indices, target):
-        """Terms of w . phi_i / ||w||."""
-        planes = self.left(X)[:, 0, :-1]
-        vectors = (_scoring.full(self.vectors[rows]) for rows in indices)
-        return np.array([w * rows for w, rows in zip(planes, vectors, strict=True)], dtype=X.dtype)
 
 
 class ExemplarSVMExplainer(_Similarities):
@@ -403,13 +311,13 @@ class ExemplarSVMExplainer(_Similarities):
         return plane / norm if norm > 0 else np.zeros_like(plane)
 
     def _predict_codes(self, X):
-        kernel = _ExemplarKernel(self._fit_X, None, self._plane, self.n_jobs)
+        kernel = ExemplarKernel(self._fit_X, None, self._plane, self.n_jobs)
         groups = kernel.groups(_scoring.Target(np.zeros(X.shape[0], dtype=np.intp)))
         return self._fit_codes[_scoring.top_k(kernel, X, groups, 1, True)[1][:, 0]]
 
     def _kernel(self):
         codes = self._fit_codes if self.same_class else None
-        return _ExemplarKernel(self._fit_X, codes, self._plane, self.n_jobs)
+        return ExemplarKernel(self._fit_X, codes, self._plane, self.n_jobs)
 
     @property
     def self_influence_(self) -> np.ndarray:

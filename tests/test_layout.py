@@ -30,6 +30,7 @@ FLOORS = {
     "_base": 3,
     "_heads": 6,
     "_influence": 7,
+    "_similarity": 7,
     # explainers
     "dual_view": 8,
     "representer": 8,
