@@ -1,6 +1,7 @@
 """The public contract of every explainer: targets, validation and the forms attributions take."""
 
 from abc import ABCMeta, abstractmethod
+from inspect import signature
 from numbers import Integral
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import compute_sample_weight
+from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -42,6 +43,7 @@ def check_training_data(estimator, X, y, classes=None):
         estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
     )
     check_classification_targets(y)
+    _check_size(estimator, X)
     if classes is not None:
         estimator.classes_ = classes
         return canonical(X), codes_of(y, classes, "label of y")
@@ -57,13 +59,28 @@ def check_training_data(estimator, X, y, classes=None):
 def check_weights(X, codes, classes, sample_weight, class_weight):
     """Sample weights times class weights of checked rows, in float64."""
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    weight = weight * compute_sample_weight(class_weight, classes[codes])
+    if class_weight == "balanced" and (weight > 0).any():
+        weight = weight * _balanced(codes, weight)
+    else:
+        weight = weight * compute_sample_weight(class_weight, classes[codes])
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
         raise ValueError(
             "sample_weight times class_weight must be finite, negative nowhere and positive for "
             f"some rows; it lies in {weight.min()}..{weight.max()}"
         )
     return weight
+
+
+def _balanced(codes, weight):
+    """Class weights of the rows as the installed scikit-learn has them; it used to count rows."""
+    used = weight > 0
+    present = np.unique(codes[used])
+    options = {"class_weight": "balanced", "classes": present, "y": codes[used]}
+    if "sample_weight" in signature(compute_class_weight).parameters:
+        options["sample_weight"] = weight[used]
+    factors = np.zeros(codes.max() + 1)
+    factors[present] = compute_class_weight(**options)
+    return factors[codes]
 
 
 def codes_of(labels, classes, what):
@@ -86,7 +103,19 @@ def check_rows(estimator, X):
     X = validate_data(
         estimator, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
     )
+    _check_size(estimator, X)
     return canonical(X)
+
+
+def _check_size(estimator, X):
+    """Refuses rows whose squares overflow: no attribution would be finite."""
+    values = X.data if sp.issparse(X) else X
+    largest = max(values.max(initial=0), -values.min(initial=0))
+    if largest > estimator._largest(X.dtype) / np.sqrt(X.shape[1]):
+        raise ValueError(
+            f"features as large as {largest:.1e} are beyond what {type(estimator).__name__} can "
+            f"square and sum in {X.dtype}: scale the features"
+        )
 
 
 def canonical(X):
@@ -127,6 +156,11 @@ class BaseExplainer(
 
     @abstractmethod
     def _predict_codes(self, X): ...
+
+    @staticmethod
+    def _largest(dtype):
+        """Norm that a row may have at most."""
+        return 1e-3 * np.sqrt(np.finfo(dtype).max)
 
     def __sklearn_tags__(self):
         """Sparse rows are welcome and attributions keep the float type of the rows."""

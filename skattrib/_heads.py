@@ -193,6 +193,16 @@ class LinearHead(ClassifierMixin, BaseEstimator):
         self.intercept = intercept
         self.classes = classes
 
+    def __sklearn_tags__(self):
+        """Sparse rows are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @staticmethod
+    def _largest(dtype):
+        return np.finfo(dtype).max
+
     def __sklearn_is_fitted__(self):
         """Nothing is left to fit."""
         return True

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg as la
 from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -11,7 +12,13 @@ from sklearn.linear_model import LogisticRegression
 from . import _scoring
 from ._base import check_groups
 from ._heads import LinearHead, decision, frozen
-from ._hessian import Factor, Kronecker, conjugate_gradients, preconditioner
+from ._hessian import (
+    Factor,
+    Kronecker,
+    check_determined,
+    conjugate_gradients,
+    preconditioner,
+)
 from ._newton import DIRECT, newton
 
 # how close the group's Newton step and the refits get to their solution
@@ -218,7 +225,7 @@ def self_influence(inverse, residuals):
     return own
 
 
-def check_removable(groups, loss):
+def check_removable(groups, loss, damping=0.0):
     """The groups, if the head without each of them has a minimum."""
     groups = check_groups(groups, len(loss.s))
     for group in groups:
@@ -232,6 +239,14 @@ def check_removable(groups, loss):
                 "removing these rows leaves a class without rows, and a head that is not fully "
                 f"penalized has no minimum then: {group[:5].tolist()}"
             )
+        if (loss.penalty[: loss.X.shape[1]] == 0).any():
+            try:
+                check_determined(loss.without(group), damping)
+            except la.LinAlgError as error:
+                raise ValueError(
+                    "nothing determines the head without these rows: give damping > 0, or a "
+                    f"penalized head: {group[:5].tolist()}"
+                ) from error
     return groups
 
 

@@ -120,6 +120,14 @@ class SoftmaxLoss:
             out += self.back(part, self.s[rows, None, None] * F)
         return out
 
+    def gram(self):
+        """sum_i s_i phi_i phi_i^T, (D, D)."""
+        out = np.zeros((self.shape[1], self.shape[1]))
+        for rows, part in self.batches():
+            part = full(part)
+            out += part.T @ (self.s[rows, None] * part)
+        return out
+
     def hessian(self, damping=0.0):
         """H on logits up to a common shift, in the basis of `contrasts`, ((K-1) D, (K-1) D)."""
         K, D = self.shape

@@ -26,6 +26,8 @@ class SoftmaxResult:
     ----------
     coef : (K, d) float64 array
     intercept : (K,) float64 array
+    residuals : (n, K) float64 array
+        s_i (q_i - p_i).
     completeness_error : float
         max over rows and classes of |W - W(alpha)| phi, over the root mean square of the logits,
         with alpha_i = C s_i (q_i - p_i); NaN if a part of the head is not penalized.
@@ -38,6 +40,7 @@ class SoftmaxResult:
 
     coef: np.ndarray
     intercept: np.ndarray
+    residuals: np.ndarray
     completeness_error: float
     step: float
     n_iter: int
@@ -181,4 +184,6 @@ def softmax_regression(
         )
     d = X.shape[1]
     intercept = theta[:, d] if fit_intercept else np.zeros(K)
-    return SoftmaxResult(theta[:, :d], intercept, error, step, n_iter, converged)
+    # those that the error was measured with
+    residuals = s[:, None] * (q - loss.probabilities)
+    return SoftmaxResult(theta[:, :d], intercept, residuals, error, step, n_iter, converged)

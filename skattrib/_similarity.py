@@ -1,8 +1,10 @@
 """The kernels of the similarity explainers."""
 
 import numpy as np
+import scipy.sparse as sp
 from joblib import Parallel, delayed
 from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import row_norms
 
 from . import _scoring
@@ -30,29 +32,33 @@ class SimilarityKernel(_scoring.Kernel):
         """Similarities of a block."""
         if self.metric == "euclidean":
             return -_distances(part, vectors)
-        block = _scoring.products(part, vectors)
         if self.metric == "cosine":
-            block *= _inverse_norms(part)[:, None]
-            block *= _inverse_norms(vectors)
-        return block
+            part, vectors = _unit(part), _unit(vectors)
+        return _scoring.products(part, vectors)
 
     def shares(self, X, indices, target):
         """Terms of the inner product."""
         if self.metric == "euclidean":
             raise ValueError("decompose is for metric 'dot' or 'cosine': a distance is no sum")
+        check_compared(self.codes, indices, target)
+        unit = _unit if self.metric == "cosine" else np.asarray
         out = np.empty((*indices.shape, X.shape[1]), dtype=X.dtype)
         for j in range(len(indices)):
-            if self.codes is not None and (self.codes[indices[j]] != target.codes[j]).any():
-                raise ValueError(
-                    f"indices of row {j} hold training rows of other classes than its target, "
-                    "which same_class=True excludes"
-                )
-            row = _scoring.full(X[[j]])
             vectors = _scoring.full(self.vectors[indices[j]]).astype(X.dtype)
-            out[j] = row * vectors
-            if self.metric == "cosine":
-                out[j] *= _inverse_norms(row) * _inverse_norms(vectors)[:, None]
+            out[j] = unit(_scoring.full(X[[j]])) * unit(vectors)
         return out
+
+
+def check_compared(codes, indices, target):
+    """Refuses training rows of other classes than the targets, if `codes` are given."""
+    if codes is None:
+        return
+    other = (codes[indices] != target.codes[:, None]).any(axis=1)
+    if other.any():
+        raise ValueError(
+            f"indices of row {other.argmax()} hold training rows of other classes than its target, "
+            "which same_class=True excludes"
+        )
 
 
 def group(rows, columns):
@@ -60,9 +66,17 @@ def group(rows, columns):
     return _scoring.Group(rows, columns, np.ones(len(columns)))
 
 
-def _inverse_norms(X):
-    norms = row_norms(X)
-    return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+def _unit(X):
+    """Rows of length 1, or of zeros; huge and tiny ones too."""
+    if sp.issparse(X):
+        largest = abs(X).max(axis=1).toarray().ravel()
+        return normalize(sp.diags_array(_inverse(largest)) @ X).astype(X.dtype)
+    X = X * _inverse(np.abs(X).max(axis=1, initial=0))[:, None]
+    return X * _inverse(row_norms(X))[:, None]
+
+
+def _inverse(x):
+    return np.divide(1, x, out=np.zeros_like(x), where=x > 0)
 
 
 def _distances(A, B):
@@ -94,6 +108,7 @@ class ExemplarKernel(_scoring.ProductKernel):
 
     def shares(self, X, indices, target):
         """Terms of w . phi_i / ||w||."""
+        check_compared(self.codes, indices, target)
         planes = self.left(X)[:, 0, :-1]
         vectors = (_scoring.full(self.vectors[rows]) for rows in indices)
         return np.array([w * rows for w, rows in zip(planes, vectors, strict=True)], dtype=X.dtype)

@@ -18,7 +18,7 @@ from ._base import (
     fit_context,
 )
 from ._heads import SoftmaxExplainer
-from ._hessian import INVERSES, make_inverse
+from ._inverses import INVERSES, make_inverse
 from ._loss import SoftmaxLoss
 
 
@@ -132,7 +132,7 @@ class InfluenceExplainer(SoftmaxExplainer):
     ----------
     Koh and Liang, "Understanding black-box predictions via influence functions", ICML 2017.
     Pregibon, "Logistic regression diagnostics", Annals of Statistics 1981 (the one-step
-    correction). Those of the inverses stand with their classes in `_hessian.py`.
+    correction). Those of the inverses stand with their classes in `_hessian.py` and `_inverses.py`.
 
     Examples
     --------
@@ -327,7 +327,7 @@ class InfluenceExplainer(SoftmaxExplainer):
         """
         X = self._check_rows(X)
         V = self._check_target(X, target).as_weights(len(self.classes_))
-        (group,) = _influence.check_removable([indices], self._loss)
+        (group,) = _influence.check_removable([indices], self._loss, self._inverse.damping)
         step = _influence.group_step(self._inverse, group)
         return _influence.outputs(X, V, step)
 

@@ -3,7 +3,6 @@
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.special import log_softmax
 from sklearn.utils.validation import check_is_fitted
 
 from . import _scoring
@@ -179,9 +178,9 @@ class RepresenterExplainer(SoftmaxExplainer):
             max_iter=self.max_iter,
             verbose=self.verbose,
         )
-        z = decision(X, found.coef, found.intercept)
-        alpha = self.C * weight[:, None] * (q - np.exp(log_softmax(z, axis=1)))
+        alpha = self.C * found.residuals
         if model is not None:
+            z = decision(X, found.coef, found.intercept)
             self.logit_correlation_ = _correlation(np.log(np.maximum(q, SMALLEST)), z)
         else:
             self.__dict__.pop("logit_correlation_", None)

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.base import clone
 from sklearn.svm import LinearSVC
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +19,7 @@ class _Similarities(BaseExplainer):
 
     def _keep(self, X, y):
         X, self._fit_codes = check_training_data(self, X, y)
+        self._fit_same_class = self.same_class
         self._fit_X, self.n_samples_fit_ = X, X.shape[0]
         return self
 
@@ -43,14 +45,15 @@ class _Similarities(BaseExplainer):
         ValueError
             For k out of range.
         """
-        if self.same_class and isinstance(k, Integral):
-            X = self._check_rows(X)
+        X = self._check_rows(X)
+        if self._fit_same_class and isinstance(k, Integral):
             codes = self._check_target(X, target).codes
             rows = np.bincount(self._fit_codes, minlength=len(self.classes_))
             scarce = codes[rows[codes] < k]
             if len(scarce):
                 raise ValueError(
-                    f"k={k}, but class {self.classes_[scarce[0]]!r} has only {rows[scarce[0]]} "
+                    f"k={k}, but class {self.classes_.tolist()[scarce[0]]!r} has only "
+                    f"{rows[scarce[0]]} "
                     "training rows, and same_class=True compares no others"
                 )
             target = self.classes_[codes]
@@ -171,25 +174,26 @@ class SimilarityExplainer(_Similarities):
         ValueError
             For data that are not finite, or one class only.
         """
+        self._fit_metric = self.metric
         return self._keep(X, y)
 
     def _predict_codes(self, X):
-        kernel = SimilarityKernel(self._fit_X, None, self.metric)
+        kernel = SimilarityKernel(self._fit_X, None, self._fit_metric)
         groups = [group(np.arange(X.shape[0]), np.arange(self.n_samples_fit_))]
         return self._fit_codes[_scoring.top_k(kernel, X, groups, 1, True)[1][:, 0]]
 
     def _kernel(self):
-        codes = self._fit_codes if self.same_class else None
-        return SimilarityKernel(self._fit_X, codes, self.metric)
+        codes = self._fit_codes if self._fit_same_class else None
+        return SimilarityKernel(self._fit_X, codes, self._fit_metric)
 
     @property
     def self_influence_(self) -> np.ndarray:
         """Similarity of each training row to itself, (n_samples_fit_,)."""
         check_is_fitted(self, "n_samples_fit_")
         squares = _scoring.squared_norms(self._fit_X, 0.0)
-        if self.metric == "dot":
+        if self._fit_metric == "dot":
             return squares
-        return (squares > 0).astype(float) if self.metric == "cosine" else np.zeros(len(squares))
+        return (squares > 0).astype(float) * (self._fit_metric == "cosine")
 
 
 class ExemplarSVMExplainer(_Similarities):
@@ -291,21 +295,33 @@ class ExemplarSVMExplainer(_Similarities):
         ValueError
             For data that are not finite, or one class only.
         """
-        self._seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        return self._keep(X, y)
+        self._keep(X, y)
+        self._svm = LinearSVC(
+            C=self.C,
+            dual=False,
+            class_weight={1: self.n_samples_fit_},
+            tol=self.tol,
+            max_iter=10_000,
+            random_state=int(check_random_state(self.random_state).randint(2**31 - 1)),
+        )
+        return self
+
+    @staticmethod
+    def _largest(dtype):
+        # beyond, LIBLINEAR's Newton steps come to nothing
+        return 1e8
 
     def _plane(self, row):
         """Unit normal and offset of the hyperplane of one test row, (d + 1,)."""
         n = self.n_samples_fit_
-        stack = sp.vstack if sp.issparse(row) or sp.issparse(self._fit_X) else np.vstack
-        svm = LinearSVC(
-            C=self.C,
-            dual=False,
-            class_weight={1: n},
-            tol=self.tol,
-            max_iter=10_000,
-            random_state=self._seed,
-        ).fit(stack([row, self._fit_X]), np.arange(n + 1) == 0)
+        if sp.issparse(row) or sp.issparse(self._fit_X):
+            rows = sp.csr_array(sp.vstack([row, self._fit_X]))
+            if rows.nnz <= np.iinfo(np.int32).max:
+                # LIBLINEAR has no others
+                rows.indices, rows.indptr = rows.indices.astype("i4"), rows.indptr.astype("i4")
+        else:
+            rows = np.vstack([row, self._fit_X])
+        svm = clone(self._svm).fit(rows, np.arange(n + 1) == 0)
         plane = np.append(svm.coef_[0], svm.intercept_)
         norm = np.linalg.norm(svm.coef_)
         return plane / norm if norm > 0 else np.zeros_like(plane)
@@ -316,7 +332,7 @@ class ExemplarSVMExplainer(_Similarities):
         return self._fit_codes[_scoring.top_k(kernel, X, groups, 1, True)[1][:, 0]]
 
     def _kernel(self):
-        codes = self._fit_codes if self.same_class else None
+        codes = self._fit_codes if self._fit_same_class else None
         return ExemplarKernel(self._fit_X, codes, self._plane, self.n_jobs)
 
     @property

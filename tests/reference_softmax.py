@@ -62,9 +62,9 @@ def inverse(H, K):
     return np.linalg.pinv(P @ H @ P, rcond=1e-13, hermitian=True)
 
 
-def minimum(phi, q, s, penalty):
+def minimum(phi, q, s, penalty, start=None):
     """theta of least J, by Newton's method with halved steps."""
-    theta = np.zeros((q.shape[1], phi.shape[1]))
+    theta = np.zeros((q.shape[1], phi.shape[1])) if start is None else start - start.mean(axis=0)
     for _ in range(50):
         G = inverse(hessian(theta, phi, s, penalty), len(theta))
         slope = gradient(theta, phi, q, s, penalty).reshape(-1)
@@ -107,6 +107,12 @@ def influence(phi, phi_test, r, G, V):
         for i, train in enumerate(phi):
             T[j, i] = row @ np.kron(r[i], train)
     return T
+
+
+def self_influence(phi, r, G, change):
+    """(change_i (x) phi_i)^T G (r_i (x) phi_i), the diagonal of T."""
+    rows = zip(phi, r, change, strict=True)
+    return np.array([np.kron(c, x) @ G @ np.kron(a, x) for x, a, c in rows])
 
 
 def effect_without(theta, phi, q, s, penalty, rows, phi_test, V, damping=0.0):

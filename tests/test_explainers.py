@@ -161,6 +161,13 @@ def assert_close(a, b, units=64):
     assert_allclose(a[ok], b[ok], rtol=0, atol=units * eps * largest(b))
 
 
+def assert_agree(T, expected, rtol=1e-7):
+    """Equal as far as the solvers' tolerances go, relative to the largest entry."""
+    assert_array_equal(np.isfinite(T), np.isfinite(expected))
+    ok = np.isfinite(expected)
+    assert_allclose(T[ok], expected[ok], rtol=0, atol=rtol * largest(expected))
+
+
 # attribute in all its forms
 
 
@@ -192,7 +199,7 @@ def test_attribute(name, K, layout):
 
 @pytest.mark.parametrize("name", SPARSE)
 @n_classes
-@layouts
+@two_layouts
 def test_sparse_output(name, K, layout):
     X, y, X_test = problem(K, layout)
     a, b = (fit(EXPLAINERS[name], X, y, sparse_output=s) for s in (True, False))
@@ -270,25 +277,21 @@ AGREE = {"DualView": 1e-3}
 @n_classes
 def test_all_layouts_agree(name, K):
     expected = attributions(fitted(name, K), problem(K)[2])
-    for train in LAYOUTS:
-        e = fitted(name, K, train)
-        for test in LAYOUTS:
-            X_test = problem(K, test)[2]
-            T = attributions(e, X_test)
-            finite = np.isfinite(expected)
-            assert_array_equal(np.isfinite(T), finite)
-            exact = train.endswith("64") and test.endswith("64")
-            atol = AGREE.get(name, 1e-9 if exact else 1e-5) * largest(expected)
-            assert_allclose(T[finite], expected[finite], rtol=0, atol=atol)
-            values, rows = e.top_k(X_test, 4)
-            assert values.dtype == X_test.dtype
-            assert_array_equal(values, np.take_along_axis(T, rows, axis=1))
-            if name != "euclidean":
-                assert e.decompose(X_test, rows).dtype == X_test.dtype
+    mixed = zip(LAYOUTS, LAYOUTS[::-1], strict=True)
+    for train, test in [*mixed, *((layout, layout) for layout in LAYOUTS)]:
+        e, X_test = fitted(name, K, train), problem(K, test)[2]
+        T = attributions(e, X_test)
+        exact = train.endswith("64") and test.endswith("64")
+        assert_agree(T, expected, AGREE.get(name, 1e-9 if exact else 1e-5))
+        values, rows = e.top_k(X_test, 4)
+        assert values.dtype == X_test.dtype
+        assert_array_equal(values, np.take_along_axis(T, rows, axis=1))
+        if name != "euclidean":
+            assert e.decompose(X_test, rows).dtype == X_test.dtype
 
 
 @each
-@layouts
+@two_layouts
 def test_one_row_is_that_row_of_the_whole(name, layout):
     _, _, X_test = problem(3, layout)
     e = fitted(name, 3, layout)
@@ -297,12 +300,10 @@ def test_one_row_is_that_row_of_the_whole(name, layout):
         for j in (0, 5):
             one = target if form in ("predicted", "one") else target[[j]]
             row = attributions(e, X_test[[j]], one)
-            ok = np.isfinite(row)
-            eps = 64 * np.finfo(X_test.dtype).eps
-            assert_allclose(row[ok], T[[j]][ok], rtol=0, atol=eps * largest(T))
+            assert_agree(row, T[[j]], 256 * np.finfo(X_test.dtype).eps)
 
 
-@each_and_n_classes
+@pytest.mark.parametrize("name, K", [case for case in CASES if case[1] != 2])
 @pytest.mark.parametrize("layout", ["dense64", "csr32"])
 def test_blocks_change_nothing(name, K, layout, monkeypatch):
     X, _, X_test = problem(K, layout)
@@ -380,6 +381,8 @@ def test_top_k_is_a_stable_sort(name, K, layout, is_largest):
     e = fitted(name, K, layout)
     n = X.shape[0]
     for form, target in targets(e, X_test).items():
+        if form == "predicted" and name not in HEADS:
+            continue  # as labels, and dear
         T = attributions(e, X_test, target)
         most = n
         if name in SAME_CLASS:
@@ -388,7 +391,7 @@ def test_top_k_is_a_stable_sort(name, K, layout, is_largest):
             # never among the smallest
             T[excluded(e, y, labels)] = -np.inf if is_largest else np.inf
         order = stable_sort(T, is_largest)
-        for k in sorted({1, min(most, 13), most - 1, most}):
+        for k in sorted({1, min(most, 13), most}):
             values, rows = e.top_k(X_test, k, target=target, largest=is_largest)
             assert values.shape == rows.shape == (X_test.shape[0], k)
             assert values.dtype == X_test.dtype and rows.dtype.kind == "i"
@@ -408,7 +411,7 @@ def test_top_k_with_ties_and_zeros(name, is_largest):
     X_test = np.vstack([np.zeros(2), X[::7]])
     T = attributions(e, X_test, 1)
     assert len(np.unique(T)) < T.size / 2
-    T[T == -np.inf] = -np.inf if is_largest else np.inf
+    T[np.isneginf(T)] = -np.inf if is_largest else np.inf
     order = stable_sort(T, is_largest)
     for k in range(1, 1 + np.isfinite(T).sum(axis=1).min(), 3):
         values, rows = e.top_k(X_test, k, target=1, largest=is_largest)
@@ -433,7 +436,7 @@ def test_k_beyond_the_rows_of_a_class(name):
     many, few = (np.sum(y == label) for label in ("no", "yes"))
     assert few < many
     assert e.top_k(X_test, many, target="no")[0].shape == (7, many)
-    with pytest.raises(ValueError, match=f"k={many}, but class '?yes'? has only {few} training"):
+    with pytest.raises(ValueError, match=f"k={many}, but class .*'yes'.* has only {few} training"):
         e.top_k(X_test, many, target=["no"] * 6 + ["yes"])
 
 
@@ -447,20 +450,23 @@ def peak(function, *args, **options):
 
 
 # an SVM a test row is too dear here, and its blocks are made as Influence's
-@pytest.mark.parametrize("name", [name for name in EXPLAINERS if "SVM" not in name])
-@pytest.mark.parametrize("layout", ["dense64", "csr64"])
+@pytest.mark.parametrize(
+    "name, layout",
+    [(name, "dense64") for name in EXPLAINERS if "SVM" not in name]
+    + [(name, "csr64") for name in ("DualView", "Influence", "dot")],
+)
 def test_the_matrix_is_never_built(name, layout):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(5000, 8)), rng.integers(0, 3, size=5000)
     e = fit(EXPLAINERS[name], laid_out(X, layout), y)
-    X_test = laid_out(rng.normal(size=(2000, 8)), layout)
-    for target in (None, e.target_weights(X_test, "margin") if name in HEADS else 1):
+    X_test = laid_out(rng.normal(size=(1500, 8)), layout)
+    for target in (1, e.target_weights(X_test, "margin")) if name in HEADS else (1,):
         (values, rows), memory = peak(e.top_k, X_test, 5, target=target)
-        # the matrix takes 80 MB; a block of 256 x 2048, its coefficients and products 4 MB each
+        # the matrix takes 60 MB; a block of 256 x 2048, its coefficients and products 4 MB each
         assert memory < 30e6
-        total, memory = peak(e.aggregate, X_test, target)
+        _, memory = peak(e.aggregate, X_test, target)
         assert memory < 30e6
-        some = slice(0, 2000, 100)
+        some = slice(0, 1500, 100)
         part = target[some] if np.ndim(target) == 2 else target
         T = attributions(e, X_test[some], part)
         assert_close(np.take_along_axis(T, rows[some], axis=1), values[some])
@@ -476,11 +482,11 @@ def test_aggregate_is_the_weighted_sum(name, K, layout):
     e = fitted(name, K, layout)
     m = X_test.shape[0]
     weights = np.random.default_rng(0).normal(size=m)
-    for target in targets(e, X_test).values():
+    for form, target in targets(e, X_test).items():
         T = attributions(e, X_test, target).astype(np.float64)
-        T[T == -np.inf] = 0.0
+        T[np.isneginf(T)] = 0.0
         atol = 64 * np.finfo(X.dtype).eps * largest(T) * m
-        for w in (None, weights, weights.tolist(), np.zeros(m)):
+        for w in (None, weights.tolist(), np.zeros(m)) if form == "one" else (weights,):
             total = e.aggregate(X_test, target, weights=w)
             assert total.dtype == np.float64 and total.shape == (X.shape[0],)
             expected = T.sum(axis=0) if w is None else np.array(w) @ T
@@ -549,7 +555,13 @@ def test_distances_have_no_shares():
         e.decompose(X_test, np.zeros((8, 1), dtype=int))
 
 
-@pytest.mark.parametrize("name", SAME_CLASS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "same_class",
+        "ExemplarSVM-same_class",
+    ],
+)
 def test_excluded_rows_have_no_shares(name):
     _, y, X_test = problem(3)
     rows = np.full((8, 2), np.flatnonzero(y == 4)[0])
@@ -795,13 +807,6 @@ def without_correction(name):
     return {"leverage_correction": False} if name.startswith("Influence") else {}
 
 
-def assert_agree(T, expected, rtol=1e-7):
-    """Equal as far as the solvers' tolerances go, relative to the largest entry."""
-    assert_array_equal(np.isfinite(T), np.isfinite(expected))
-    ok = np.isfinite(expected)
-    assert_allclose(T[ok], expected[ok], rtol=0, atol=rtol * largest(expected))
-
-
 TIGHT = {"DualView": {"tol": 1e-12}}
 
 
@@ -851,24 +856,38 @@ def test_a_class_whose_rows_all_have_weight_zero(name):
         assert_array_equal(e.top_k(X_test, 1, target=label)[0][:, 0], T.max(axis=1))
 
 
+def class_factors(class_weight, y, w):
+    if class_weight != "balanced":
+        return compute_sample_weight(class_weight, y)
+    totals = {label: w[y == label].sum() for label in np.unique(y)}
+    return np.array([w.sum() / len(totals) / totals[label] for label in y])
+
+
 @each_weighted
 @n_classes
 def test_class_weight_multiplies_sample_weight(name, K):
     X, y, X_test = problem(K)
     e, labels = EXPLAINERS[name], LABELS[K]
     weight = np.random.default_rng(0).integers(1, 4, size=len(y)) / 2.0
+    # a frozen LogisticRegression has its own
+    key = "estimator__class_weight" if name == "Influence-frozen" else "class_weight"
     for class_weight in ({labels[0]: 3.0, labels[1]: 0.5}, "balanced"):
-        s = compute_sample_weight(class_weight, y)
-        assert len(np.unique(s)) > 1
-        # a frozen LogisticRegression has its own
-        key = "estimator__class_weight" if name == "Influence-frozen" else "class_weight"
         for w in (np.ones(len(y)), weight):
+            s = class_factors(class_weight, y, w)
+            assert len(np.unique(s)) > 1
             b = fit(e, X, y, s * w)
             shared = {"estimator": b.estimator} if name == "Representer-forest" else {}
             a = fit(e, X, y, w, **shared, **{key: class_weight})
             assert_agree(attributions(a, X_test), attributions(b, X_test), 1e-12)
         plain = fit(b, X, y)
         assert np.abs(attributions(a, X_test) - attributions(plain, X_test)).max() > 1e-3
+
+
+def test_balanced_weights_of_a_frozen_head():
+    X, y, _ = problem(3)
+    weight = np.random.default_rng(0).integers(1, 4, size=len(y)) / 2.0
+    e = fit(EXPLAINERS["Influence-frozen"], X, y, weight, estimator__class_weight="balanced")
+    assert e.gradient_norm_ < 1e-9
 
 
 @each_weighted
@@ -902,7 +921,7 @@ def test_weights_scale_like_C(name):
 
 
 @each
-@layouts
+@two_layouts
 def test_equal_rows_have_equal_attributions(name, layout):
     X, y, X_test = problem(3, layout)
     n = X.shape[0]
@@ -911,7 +930,8 @@ def test_equal_rows_have_equal_attributions(name, layout):
     for target in targets(e, X_test).values():
         T = attributions(e, X_test, target)
         assert_close(T[:, :n], T[:, n:])
-    assert_close(e.self_influence_[:n], e.self_influence_[n:])
+    own = e.self_influence_
+    assert_close(own[:n], own[n:])
 
 
 @each
@@ -931,19 +951,18 @@ def test_order_of_training_rows(name, K):
 
 
 def test_read_only_memory_maps_are_not_copied(tmp_path):
-    # 48 MB; batches of rows in float64 are at most 8 MB, some at a time
+    # 48 MB; batches of rows are at most 8 MB, some at a time. DualView: in its own module
     rng = np.random.default_rng(0)
     y = np.arange(60_000) % 2
     X = rng.normal(size=(60_000, 100)) / 10 + y[:, None] / 20
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    for name, e in EXPLAINERS.items():
-        e = clone(e).set_params(**{"tol": 1e-2} if name == "DualView" else {})
-        if "-f" in name:
+    for name in ("Representer", "Influence-frozen", "dot", "ExemplarSVM"):
+        e = clone(EXPLAINERS[name])
+        if name == "Influence-frozen":
             e.set_params(estimator=LinearHead(np.ones((1, 100))))
         e, memory = peak(e.fit, mapped, y)
-        kept = e.support_vectors_.nbytes if name == "DualView" else 0
-        assert memory - kept < 0.7 * mapped.nbytes, name
+        assert memory < 0.7 * mapped.nbytes, name
         if name in HEADS:
             _, memory = peak(e.decision_function, mapped)
             assert memory < mapped.nbytes / 2
@@ -1008,23 +1027,33 @@ def test_sparse_rows_in_disorder_stay_as_they_are(name, kind):
 
 
 @each
-@pytest.mark.parametrize("form", ["csc", "coo", "lil", "bsr", "dia", "dok", "wide", "zeros"])
+@pytest.mark.parametrize("form", ["csc", "coo", "dia", "dok", "zeros"])
 def test_other_sparse_formats(name, form):
     X, y, X_test = problem(3, "csr64")
     expected = fitted(name, 3, "csr64")
 
     def formed(A):
-        if form == "wide":
-            indices, indptr = A.indices.astype(np.int64), A.indptr.astype(np.int64)
-            return sparse.csr_array((A.data, indices, indptr), shape=A.shape)
         if form == "zeros":
             n, d = A.shape
-            parts = A.toarray().ravel(), np.tile(np.arange(d), n), np.arange(n + 1) * d
+            indices, indptr = np.tile(np.arange(d), n), np.arange(n + 1) * d
+            parts = A.toarray().ravel(), indices.astype(np.int32), indptr.astype(np.int32)
             return sparse.csr_array(parts, shape=A.shape)
         return A.asformat(form)
 
     e = fit(expected, formed(X), y)
     assert_agree(attributions(e, formed(X_test)), attributions(expected, X_test), 1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLAINERS if name != "Representer-forest"])
+def test_64_bit_indices(name):
+    X, y, X_test = problem(3, "csr64")
+    wide = [
+        sparse.csr_array((A.data, A.indices.astype(np.int64), A.indptr.astype(np.int64)), A.shape)
+        for A in (X, X_test)
+    ]
+    assert wide[0].indices.dtype == np.int64
+    expected = fitted(name, 3, "csr64")
+    assert_agree(attributions(fit(expected, wide[0], y), wide[1]), attributions(expected, X_test))
 
 
 @each
@@ -1072,11 +1101,11 @@ def test_kinds_of_labels(name, y):
     e = fit(EXPLAINERS[name], X, y)
     expected = fit(EXPLAINERS[name], X, np.arange(40) % 2)
     assert_array_equal(e.classes_, np.unique(np.asarray(y)))
-    assert_array_equal(e.predict(X), e.classes_[expected.predict(X)])
+    assert_array_equal(e.predict(X[:5]), e.classes_[expected.predict(X[:5])])
     for c in (0, 1):
-        T = attributions(expected, X[:5], c)
-        assert_array_equal(attributions(e, X[:5], e.classes_[c]), T)
-        assert_array_equal(attributions(e, X[:5], np.asarray(y)[[c] * 5]), T)
+        T = attributions(expected, X[:3], c)
+        assert_array_equal(attributions(e, X[:3], e.classes_[c]), T)
+        assert_array_equal(attributions(e, X[:3], np.asarray(y)[[c] * 3]), T)
 
 
 X3, Y3 = np.random.default_rng(0).normal(size=(9, 2)), np.arange(9) % 3
@@ -1124,6 +1153,14 @@ def test_fit_refuses(name, bad):
     # nor does it count as fitted then
     with pytest.raises(NotFittedError):
         e.predict(X3)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLAINERS if hasattr(EXPLAINERS[name], "C")])
+@pytest.mark.parametrize("C", [-1.0, 0, np.inf, np.nan, "1"])
+def test_C_that_is_none(name, C):
+    # scikit-learn's check_param_validation has the other parameters
+    with pytest.raises(ValueError, match="'C' parameter"):
+        fit(EXPLAINERS[name], X3, Y3, C=C)
 
 
 @each
@@ -1207,20 +1244,14 @@ def state(e):
 
 
 def assert_same_state(a, b):
-    a, b = state(a), state(b)
     assert a.keys() == b.keys()
     for key in a:
-        if isinstance(a[key], str):
-            assert a[key] == b[key]
-        elif key == "feature_names_in_":
-            assert_array_equal(a[key], b[key])
-        elif key == "classes_":
-            assert_array_equal(a[key], b[key])
-        else:
-            assert_array_equal(reference.dense(a[key]), reference.dense(b[key]), key)
+        A, B = (v.toarray() if sparse.issparse(v) else v for v in (a[key], b[key]))
+        assert_array_equal(A, B, key)
 
 
 @each
+@pytest.mark.filterwarnings("ignore:X has feature names")  # the forest has none
 def test_refit_forgets(name):
     X, y, X_test = problem(2)
     frame = pd.DataFrame(X3).add_prefix("f")
@@ -1231,29 +1262,31 @@ def test_refit_forgets(name):
     new = fit(EXPLAINERS[name], X, y)
     if hasattr(e, "estimator"):
         e.set_params(estimator=new.estimator)
-    assert_same_state(e.fit(X, y), new)
+    assert_same_state(state(e.fit(X, y)), state(new))
     assert_array_equal(attributions(e, X_test), attributions(new, X_test))
     # and of another kind of head
     if name == "Representer-forest":
         plain = RepresenterExplainer(C=0.5, tol=1e-10)
-        assert_same_state(e.set_params(estimator=None).fit(X, y), plain.fit(X, y))
+        e.set_params(estimator=None).fit(X, y)
+        assert_same_state(state(e), state(plain.fit(X, y)))
 
 
 @each
-@layouts
+@two_layouts
 def test_pickle(name, layout):
-    X, _, X_test = problem(3, layout)
-    e = fitted(name, 3, layout)
+    X, y, X_test = problem(2, layout)
+    e = fit(fitted(name, 2, layout), X, y)
+    fresh = pickle.loads(pickle.dumps(e))
+    expected = state(e)
     # before and after lazy attributes are there
-    for explainer in (fit(e, *problem(3, layout)[:2]), e):
-        read = pickle.loads(pickle.dumps(explainer))
-        assert_same_state(read, e)
+    for read in (fresh, pickle.loads(pickle.dumps(e))):
+        assert_same_state(state(read), expected)
         for target in targets(e, X_test).values():
             assert_array_equal(attributions(read, X_test, target), attributions(e, X_test, target))
 
 
 @each
-@layouts
+@two_layouts
 def test_fit_transform_is_transform_after_fit(name, layout):
     X, y, _ = problem(3, layout)
     e = fitted(name, 3, layout)
@@ -1315,3 +1348,26 @@ def test_rows_of_zeros(name, layout):
     if name in ("dot", "cosine", "same_class"):
         # exactly 0
         assert (T[np.isfinite(T)] == 0).all() and (S[:, :6][np.isfinite(S[:, :6])] == 0).all()
+
+
+@each
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e30), (np.float64, 1e200)])
+def test_rows_beyond_what_squares_hold(name, dtype, size):
+    X, y, X_test = problem(3)
+    e = fit(EXPLAINERS[name], X, y)
+    for data in (X_test, sparse.csr_array(X_test)):
+        with pytest.raises(ValueError, match="scale the features"):
+            e.attribute((data * size).astype(dtype))
+    if name not in ("DualView", "Influence-frozen", "Representer-forest"):
+        with pytest.raises(ValueError, match="scale the features"):
+            clone(EXPLAINERS[name]).fit((X * size).astype(dtype), y)
+
+
+def test_cosine_has_no_scale():
+    X, y, X_test = problem(3)
+    expected = fit(EXPLAINERS["cosine"], X, y).attribute(X_test)
+    for scale in (1e-30, 1e15):
+        tiny = fit(EXPLAINERS["cosine"], (X * scale).astype(np.float32), y)
+        for data in (np.asarray, sparse.csr_array):
+            T = tiny.attribute(data((X_test * scale).astype(np.float32)))
+            assert_allclose(reference.dense(T), expected, atol=1e-5)

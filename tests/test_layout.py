@@ -24,6 +24,7 @@ FLOORS = {
     "_scoring": 2,
     "_loss": 3,
     "_hessian": 4,
+    "_inverses": 5,
     "_newton": 5,
     "_solvers": 6,
     # what the explainers share

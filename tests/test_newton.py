@@ -131,6 +131,9 @@ def test_newton_finds_the_minimum(K, kind):
     assert converged and step <= 1e-10 and 1 <= n_iter < 30
     assert_allclose(theta, expected, atol=1e-9 * np.abs(expected).max())
     assert_allclose(theta.sum(axis=0), 0, atol=1e-12)
+    # a common shift of the start is none of the head's
+    shifted, *_ = newton(loss, np.ones(loss.shape), 1e-10, 100)
+    assert_allclose(shifted, theta, atol=1e-9 * np.abs(expected).max())
     # completeness needs every column penalized
     assert np.isnan(error) == (not (penalty > 0).all())
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference_softmax as reference
 from numpy.testing import assert_allclose, assert_array_equal
-from reference import with_constant
+from reference import attributions, with_constant
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
@@ -66,21 +66,13 @@ def scaled(alpha):
     return alpha / 2 if alpha.shape[1] == 2 else alpha
 
 
-BALANCED = (
-    "check_weights balances classes by their counts of rows, scikit-learn (since 1.7) by their sums "
-    "of sample weights"
-)
-
-
 @pytest.mark.parametrize("K", (2, 3))
 @pytest.mark.parametrize("C", (1e-3, 1.0, 100.0))
 @pytest.mark.parametrize("weighted", (False, True))
 @pytest.mark.parametrize("class_weight", (None, "balanced"))
-def test_the_head_is_that_of_logistic_regression(K, C, weighted, class_weight, request):
+def test_the_head_is_that_of_logistic_regression(K, C, weighted, class_weight):
     """Eq. 3 in scikit-learn's C, and with a bias that is a regularized constant feature."""
     X, y, weight, _ = problem(K)
-    if weighted and class_weight and K == 3:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=BALANCED))
     weight = weight if weighted else None
     options = {"C": C, "class_weight": class_weight}
     for fit_intercept in (False, True):
@@ -115,7 +107,7 @@ def test_attributions_are_the_terms_of_the_head(K, layout, fit_intercept):
     assert_array_equal(e.support_, np.flatnonzero(weight))
     labels = e.classes_[np.arange(len(test)) % K]
     V = 2 * one_hot(e, labels) - 1 if K == 2 else one_hot(e, labels)
-    expected = np.array([[(v @ a) * (x @ t) for a, x in zip(alpha, phi)] for v, t in zip(V, phi_test)])
+    expected = attributions(alpha, X, test, V, bias=fit_intercept)
     atol = 1e-5 if layout.endswith("32") else 1e-8
     T = e.attribute(LAYOUTS[layout](test), labels)
     assert_allclose(T, expected, atol=atol * np.abs(expected).max())
@@ -157,11 +149,20 @@ def test_completeness(name, C):
     sizes = 20 * np.abs(alpha) + C * p * (1 - p) * (np.abs(phi) @ np.abs(theta).T)
     rounding = np.finfo(float).eps * (np.abs(phi) @ (np.abs(phi).T @ sizes)).max()
     rounding /= np.sqrt(np.mean((phi @ theta.T) ** 2))
-    print(name, C, e.completeness_error_, found, rounding)
     assert found == pytest.approx(e.completeness_error_, rel=1e-3, abs=rounding)
     T = e.attribute(X, np.eye(len(theta))[y])
     error = np.abs(T.sum(axis=1) - (phi @ theta.T)[q == 1]).max()
     assert error <= (1e-6 + rounding) * np.sqrt(np.mean((phi @ theta.T) ** 2))
+
+
+def test_the_completeness_error_is_that_of_the_duals():
+    """Also where rounding of logits, times C, is all that is left of it."""
+    X, y = dataset("raw cancer")
+    for C in (1e2, 1e4):
+        e = RepresenterExplainer(C=C).fit(X, y)
+        f = e.decision_function(X)
+        error = np.abs(e.attribute(X, 1).sum(axis=1) - f).max() / np.sqrt(np.mean(f**2))
+        assert error <= 2 * e.completeness_error_
 
 
 @pytest.mark.parametrize("K", (2, 3))
