@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 import pytest
 import reference
+from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.datasets import load_digits, make_blobs
@@ -515,3 +516,70 @@ def test_verbose_prints_and_silence_does_not(capsys):
     assert capsys.readouterr().out == ""
     DualViewExplainer(C=0.01, verbose=1).fit(X, y)
     assert "relative gap" in capsys.readouterr().out
+
+
+# leaving rows out
+
+
+@pytest.mark.parametrize("layout", ["dense32", "dense64", "csr64"])
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("weighted", [False, True], ids=["ones", "weights"])
+def test_leave_one_out_is_the_svm_without_the_rows(layout, K, weighted):
+    X, y, X_test, weight = problem(K, layout, weighted)
+    e = fitted(K, layout, weighted=weighted, tol=1e-6)
+    rows = [*range(0, 30, 3), np.arange(5, 12)]
+    V = targets(e, X_test)["weights"][1]
+    effects, bound = e.leave_one_out(
+        X_test, X, y, weight, rows=rows, target=V, return_bound=True, tol=1e-12
+    )
+    tight = {"C": e.C, "tol": 1e-13, "max_iter": 100_000, "random_state": 1}
+    rows64 = sparse.csr_array(X).astype(np.float64) if sparse.issparse(X) else X.astype(np.float64)
+    f = logits(short(DualViewExplainer(**tight), rows64, y, weight), X_test)
+    for k, group in enumerate(rows):
+        kept = np.setdiff1d(np.arange(X.shape[0]), group)
+        without = short(
+            DualViewExplainer(**tight),
+            rows64[kept],
+            y[kept],
+            None if weight is None else weight[kept],
+        )
+        real = np.sum(V * (f - logits(without, X_test)), axis=1)
+        assert_allclose(effects[:, k], real, rtol=0, atol=1e-4 * np.abs(effects).max())
+        assert (np.abs(effects[:, k] - real) <= bound[:, k] + 1e-5 * np.abs(effects).max()).all()
+
+
+def test_leaving_out_rows_without_duals_changes_nothing():
+    X, y, X_test, _ = problem(3, "dense64")
+    e = fitted(3, "dense64", tol=1e-8)
+    effects = e.leave_one_out(X_test, X, y)
+    assert effects.shape == (len(X_test), len(X))
+    unused = np.setdiff1d(np.arange(len(X)), e.support_)
+    assert len(unused) and (effects[:, unused] == 0).all()
+    assert (np.abs(effects).max(axis=0) > 0).sum() > len(e.support_) / 2
+    with parallel_config(n_jobs=2):
+        assert_array_equal(e.leave_one_out(X_test, X, y), effects)
+
+
+@pytest.mark.parametrize("rows", [[80], [-1], [[1, 1]], [[]], [0.5], [np.arange(80)]])
+def test_rows_that_cannot_be_left_out(rows):
+    X, y, X_test, _ = problem(3, "dense64")
+    with pytest.raises(ValueError, match="rows to remove must be|no row of positive weight"):
+        fitted(3, "dense64").leave_one_out(X_test, X, y, rows=rows)
+
+
+def test_leave_one_out_takes_the_fitted_rows():
+    X, y, X_test, _ = problem(3, "dense64")
+    with pytest.raises(ValueError, match="must be the 80 rows given to fit"):
+        fitted(3, "dense64").leave_one_out(X_test, X[1:], y[1:])
+
+
+def test_a_warm_start_follows_C():
+    X, y, _, _ = problem(3, "dense64")
+    e = DualViewExplainer(C=0.01, warm_start=True, tol=1e-9, random_state=0).fit(X, y)
+    cold = DualViewExplainer(C=0.02, tol=1e-9, random_state=0).fit(X, y)
+    warm = e.set_params(C=0.02).fit(X, y)
+    assert_allclose(warm.coef_, cold.coef_, atol=1e-4 * np.abs(cold.coef_).max())
+    # at C near zero every dual is at its bound and follows it exactly
+    e = DualViewExplainer(C=1e-9, warm_start=True, random_state=0).fit(X, y)
+    dual = e.dual_coef_
+    assert_allclose(e.set_params(C=2e-9).fit(X, y).dual_coef_, 2 * dual, rtol=1e-12)
