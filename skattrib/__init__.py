@@ -3,6 +3,11 @@
 from ._crammer_singer import instruction_set
 from ._heads import LinearHead
 from .dual_view import DualViewExplainer
+from .dual_view_cv import (
+    DualViewExplainerCV,
+    fidelity_scorer,
+    sparsest_within_one_standard_error,
+)
 from .influence import InfluenceExplainer
 from .representer import RepresenterExplainer
 from .similarity import ExemplarSVMExplainer, SimilarityExplainer
@@ -11,10 +16,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DualViewExplainer",
+    "DualViewExplainerCV",
     "ExemplarSVMExplainer",
     "InfluenceExplainer",
     "LinearHead",
     "RepresenterExplainer",
     "SimilarityExplainer",
+    "fidelity_scorer",
     "instruction_set",
+    "sparsest_within_one_standard_error",
 ]

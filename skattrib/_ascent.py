@@ -45,6 +45,8 @@ class CrammerSingerResult:
         Work in sweeps over all rows, rounded up.
     converged : bool
         Whether gap <= tol.
+    seconds : float
+        Time spent; of a path only.
     """
 
     dual: np.ndarray | sp.csr_array
@@ -54,6 +56,7 @@ class CrammerSingerResult:
     gap: float
     n_iter: int
     converged: bool
+    seconds: float = np.nan
 
 
 class Ascent:

@@ -1,5 +1,6 @@
 """Solvers as functions of arrays: the drivers of the compiled sweeps in csrc."""
 
+import time
 import warnings
 from numbers import Integral, Real
 
@@ -11,7 +12,13 @@ from sklearn.utils import check_random_state
 from ._ascent import Ascent, CrammerSingerResult
 from ._newton import SoftmaxResult, softmax_regression
 
-__all__ = ["CrammerSingerResult", "SoftmaxResult", "crammer_singer", "softmax_regression"]
+__all__ = [
+    "CrammerSingerResult",
+    "SoftmaxResult",
+    "crammer_singer",
+    "crammer_singer_path",
+    "softmax_regression",
+]
 
 
 def crammer_singer(
@@ -84,10 +91,7 @@ def crammer_singer(
     projection onto the simplex", ICPR 2014.
     """
     search = Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
-    if not (isinstance(tol, Real) and tol > 0):
-        raise ValueError(f"tol must be a positive number, got {tol!r}")
-    if not (isinstance(max_iter, Integral) and max_iter >= 1):
-        raise ValueError(f"max_iter must be a positive integer, got {max_iter!r}")
+    _check_search(tol, max_iter)
     seed = int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
     n_iter = search.run(tol, max_iter, seed, verbose)
     result = search.result(n_iter, tol)
@@ -103,3 +107,83 @@ def crammer_singer(
             stacklevel=2,
         )
     return result
+
+
+def crammer_singer_path(
+    X: np.ndarray | sp.csr_array,
+    y: np.ndarray,
+    *,
+    Cs,
+    n_classes: int | None = None,
+    sample_weight: np.ndarray | None = None,
+    fit_intercept: bool = False,
+    tol: float = 1e-4,
+    max_iter: int = 1000,
+    dual_init: np.ndarray | sp.sparray | None = None,
+    random_state=None,
+    verbose: int = 0,
+) -> list[CrammerSingerResult]:
+    """Solves :func:`crammer_singer` at several C, each from the solution at the next smaller one.
+
+    Parameters
+    ----------
+    X, y, n_classes, sample_weight, fit_intercept, tol, random_state, verbose
+        See :func:`crammer_singer`.
+    Cs : sequence of floats > 0
+        In any order.
+    max_iter : int >= 1
+        Work at most at each C.
+    dual_init : like the returned dual, optional
+        Where to start at the smallest C.
+
+    Returns
+    -------
+    list of CrammerSingerResult
+        One for each C, in the order of `Cs`. Their `dual` is CSR whatever the number of classes,
+        their `seconds` the time spent at that C.
+
+    Raises
+    ------
+    ValueError
+        For arguments out of range or of the wrong shape.
+
+    Warns
+    -----
+    ConvergenceWarning
+        For every C at which `max_iter` ends the search before the gap is `tol`.
+    """
+    Cs = [C if isinstance(C, Real) else C.item() for C in np.asarray(Cs).ravel()]
+    if not Cs:
+        raise ValueError("Cs is empty: give at least one C")
+    _check_search(tol, max_iter)
+    seed = int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
+    results: list = [None] * len(Cs)
+    last = None
+    for k in sorted(range(len(Cs)), key=Cs.__getitem__):
+        start = time.perf_counter()
+        # rows at their bound stay there: duals grow with C
+        init = dual_init if last is None else results[last].dual * (Cs[k] / Cs[last])
+        found = crammer_singer(
+            X,
+            y,
+            Cs[k],
+            n_classes=n_classes,
+            sample_weight=sample_weight,
+            fit_intercept=fit_intercept,
+            tol=tol,
+            max_iter=max_iter,
+            dual_init=init,
+            random_state=seed,
+            verbose=verbose,
+        )
+        found.dual = sp.csr_array(found.dual)
+        found.seconds = time.perf_counter() - start
+        results[k], last = found, k
+    return results
+
+
+def _check_search(tol, max_iter):
+    if not (isinstance(tol, Real) and tol > 0):
+        raise ValueError(f"tol must be a positive number, got {tol!r}")
+    if not (isinstance(max_iter, Integral) and max_iter >= 1):
+        raise ValueError(f"max_iter must be a positive integer, got {max_iter!r}")

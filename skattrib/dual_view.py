@@ -22,6 +22,10 @@ from ._heads import HeadExplainer, decision
 from ._solvers import crammer_singer
 
 
+# classes up to which duals are kept in a plain array
+LARGEST_DENSE = 64
+
+
 class DualViewExplainer(HeadExplainer):
     """Explains a classifier on a feature matrix by the dual of a Crammer-Singer SVM.
 
@@ -193,6 +197,9 @@ class DualViewExplainer(HeadExplainer):
         self.support_ = np.flatnonzero(used)
         self.support_vectors_ = X[self.support_]
         dual = dual[self.support_].T
+        if sp.issparse(dual) and dual.shape[0] <= LARGEST_DENSE:
+            # a path keeps all its duals sparse
+            dual = dual.toarray()
         self.dual_coef_ = sp.csr_array(dual) if sp.issparse(dual) else np.ascontiguousarray(dual)
         self.coef_, self.intercept_ = found.coef, found.intercept
         if len(self.classes_) == 2:

@@ -27,6 +27,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skattrib import (
     DualViewExplainer,
+    DualViewExplainerCV,
     ExemplarSVMExplainer,
     InfluenceExplainer,
     LinearHead,
@@ -45,6 +46,7 @@ EXPLAINERS = [
 VARIANTS = [
     DualViewExplainer(random_state=0),
     DualViewExplainer(C=0.01, class_weight="balanced", warm_start=True, verbose=0),
+    DualViewExplainerCV(Cs=[1e-3, 0.1], cv=2, random_state=0),
     RepresenterExplainer(C=10.0, class_weight="balanced"),
     InfluenceExplainer(inverse="cg", C=0.1),
     SimilarityExplainer(metric="cosine", same_class=False, sparse_output=True),

@@ -38,6 +38,7 @@ FLOORS = {
     "influence": 8,
     "similarity": 8,
     # what is made of them
+    "dual_view_cv": 9,
     "plots": 9,
     # input and output of the command line
     "_rows": 0,
