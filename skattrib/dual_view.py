@@ -21,7 +21,6 @@ from ._base import (
 from ._heads import HeadExplainer, decision
 from ._solvers import crammer_singer
 
-
 # classes up to which duals are kept in a plain array
 LARGEST_DENSE = 64
 
