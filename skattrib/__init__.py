@@ -2,19 +2,26 @@
 
 from ._crammer_singer import instruction_set
 from ._heads import LinearHead
+from .comparison import compare_explainers
+from .datamodels import DatamodelExplainer, LeaveOneOutExplainer
 from .dual_view import DualViewExplainer
 from .influence import InfluenceExplainer
+from .label_issues import find_label_issues
 from .representer import RepresenterExplainer
 from .similarity import ExemplarSVMExplainer, SimilarityExplainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DatamodelExplainer",
     "DualViewExplainer",
     "ExemplarSVMExplainer",
     "InfluenceExplainer",
+    "LeaveOneOutExplainer",
     "LinearHead",
     "RepresenterExplainer",
     "SimilarityExplainer",
+    "compare_explainers",
+    "find_label_issues",
     "instruction_set",
 ]

@@ -138,7 +138,7 @@ def subset_outputs(
     if stratify and not task.is_classifier:
         raise ValueError("stratify needs classes, but the estimator is a regressor.")
     strata = task.y if stratify else np.zeros(task.n)
-    masks = np.array([_draw(strata, fraction, task.seed, i) for i in range(n_subsets)])
+    masks = np.array([draw_subset(strata, fraction, task.seed, i) for i in range(n_subsets)])
     settings = {"kind": "subsets", "fraction": float(fraction), "stratify": bool(stratify)}
     jobs = {
         f"{i:06d}": (np.flatnonzero(mask), _subset_seeds(task, i)) for i, mask in enumerate(masks)
@@ -326,7 +326,7 @@ def _subset_seeds(task, i):
     return [derived(task.seed, 1 + i, 1 + repeat) for repeat in range(len(task.seeds))]
 
 
-def _draw(strata, fraction, seed, i):
+def draw_subset(strata, fraction, seed, i):
     """Mask of subset i: a share of each stratum."""
     rng = np.random.default_rng(derived(seed, 1 + i, 0))
     mask = np.zeros(len(strata), dtype=bool)

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,6 +26,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skattrib import (
+    DatamodelExplainer,
     DualViewExplainer,
     ExemplarSVMExplainer,
     InfluenceExplainer,
@@ -47,6 +48,7 @@ VARIANTS = [
     RepresenterExplainer(C=10.0, class_weight="balanced"),
     InfluenceExplainer(inverse="cg", C=0.1),
     SimilarityExplainer(metric="cosine", same_class=False, sparse_output=True),
+    DatamodelExplainer(RidgeClassifier(), n_subsets=3, random_state=0),
 ]
 # a grid in which each explainer is searched
 GRIDS = {"DualViewExplainer": {"C": [1e-4, 1e-2, 1.0]}}

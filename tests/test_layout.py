@@ -35,14 +35,19 @@ FLOORS = {
     "representer": 8,
     "influence": 8,
     "similarity": 8,
+    "datamodels": 8,
     # what is made of them
     "plots": 9,
+    "comparison": 9,
+    "label_issues": 9,
     # input and output of the command line
     "_rows": 0,
     "_tables": 1,
     "_records": 0,
+    "_report_page": 0,
     "_methods": 9,
-    "__main__": 10,
+    "_report": 10,
+    "__main__": 11,
     # refits of any estimator
     "_refits": 0,
     "_result_folder": 0,
@@ -51,7 +56,7 @@ FLOORS = {
     "planting": 0,
     "metrics": 1,
     "torch_adapters": 0,
-    "__init__": 11,
+    "__init__": 12,
 }
 EXPLAINERS = [module for module, floor in FLOORS.items() if floor == 8]
 # a later floor may take these; the explainers and what they rest on may not
@@ -153,7 +158,8 @@ def run(code):
 
 
 entries = pytest.mark.parametrize(
-    "module", ["skattrib", "skattrib.__main__", "skattrib.metrics", "skattrib.retraining"]
+    "module",
+    ["skattrib", "skattrib.__main__", "skattrib.metrics", "skattrib.plots", "skattrib.retraining"],
 )
 
 
@@ -177,7 +183,7 @@ class Missing:
         if name.split(".")[0] in {OPTIONAL}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Missing())
-import skattrib, skattrib.__main__, skattrib.metrics
+import skattrib, skattrib.__main__, skattrib.metrics, skattrib.plots
 print(*sys.modules)"""
     loaded = run(code)
     assert "skattrib.__main__" in loaded and loaded & set(OPTIONAL) == set()
@@ -203,7 +209,7 @@ def test_docstrings(module):
 
 def public_objects():
     yield from ((name, getattr(skattrib, name)) for name in skattrib.__all__)
-    for module in ("_solvers", "metrics", "planting", "retraining"):
+    for module in ("_solvers", "comparison", "metrics", "planting", "plots", "retraining"):
         module = importlib.import_module(f"skattrib.{module}")
         names = getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"])
         for name in names:
