@@ -16,7 +16,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.extmath import row_norms
 
 from skattrib._methods import METHODS
-from skattrib._records import BATCH, explanations
+from skattrib._records import BATCH, explanations, same_labels
+from skattrib._report import Report
 from skattrib._rows import InputError, Rows, is_table, read_matrices
 from skattrib._tables import cell, print_table, printable, read_tables, warnings_as_notes, write
 from skattrib.metrics import class_detection_score
@@ -36,7 +37,8 @@ examples:
   skattrib explain train.parquet test.csv --target churn --id customer --output why.csv
   skattrib explain train.npz test.npz --C 0.01 --rows 3,17 --target-class cat
   skattrib explain train.csv test.csv --target species --method influence
-  skattrib explain train.npy test.npy --labels y_train.npy --output why.json"""
+  skattrib explain train.npy test.npy --labels y_train.npy --output why.json
+  skattrib explain train.csv test.csv --target species --report report.html"""
 
 EXPLAIN = """\
 Fit a classifier on TRAIN and explain its decisions on the rows of TEST: DualView's multiclass SVM,
@@ -134,6 +136,7 @@ def _parser():
         help=f"how many rows to explain (default: {SHOWN} on screen, all in the output)",
     )
     add("--output", metavar="FILE", help="write the explanations to a .csv or .json file")
+    add("--report", metavar="FILE", help="write what is on screen, and more, to an .html file")
     return parser
 
 
@@ -179,7 +182,7 @@ def _demo(args):
     train, test = Rows(parts[0], parts[2], parts[4]), Rows(parts[1], parts[3], parts[5])
     print("DualView on the handwritten digits of scikit-learn; rows are numbered as there.\n")
     method = METHODS["dualview"]
-    explainer = _fit(method, train, args.C or DEMO_C, verbose=bool(args.verbose))
+    explainer, _ = _fit(method, train, args.C or DEMO_C, verbose=bool(args.verbose))
     predicted = explainer.predict(test.X)
     _print_scores(explainer, train, test, predicted)
     _print_explanations(
@@ -195,8 +198,9 @@ def _explain(args):
         raise InputError(
             f"--method {args.method} fits no classifier: leave out --C, --fit-intercept, --max-iter"
         )
-    if args.output is not None:
-        _check_output(args)
+    for option, extensions in (("output", (".csv", ".json")), ("report", (".html",))):
+        _check_output(args, option, extensions)
+    report = None if args.report is None else Report()
     with warnings_as_notes():
         train, test = _read(args)
     classes = np.unique(train.y)
@@ -207,7 +211,7 @@ def _explain(args):
             f"--rows asks for row {max(args.rows)}, but {args.test} has {n_test} rows, "
             f"0 to {n_test - 1}"
         )
-    explainer = _fit(method, train, args.C, verbose=bool(args.verbose), **options)
+    explainer, facts = _fit(method, train, args.C, verbose=bool(args.verbose), **options)
     predicted = explainer.predict(test.X)
     targets = predicted if target is None else np.full_like(predicted, target)
     shown = written = args.rows
@@ -217,10 +221,16 @@ def _explain(args):
     if args.output is not None:
         records = explanations(explainer, train, test, written, predicted, targets, args.top)
         write(records, args.output)
-    _print_scores(explainer, train, test, predicted)
+    scores = _print_scores(explainer, train, test, predicted)
     _print_explanations(method, explainer, train, test, shown, predicted, targets, args.top)
     if args.output is not None:
         print(f"\nWrote the explanations of {len(written)} rows to {printable(args.output)}")
+    if report is not None:
+        report.add_head(args.method, method.meaning, args.train, args.test, facts, scores)
+        report.add_issues(explainer, train)
+        report.add_rows(explainer, train, test, shown, predicted, targets, args.top)
+        report.write(args.report)
+        print(f"\nWrote the report to {printable(args.report)}")
 
 
 def _read(args):
@@ -238,16 +248,19 @@ def _read(args):
     return read_matrices(args.train, args.test, args.labels, args.test_labels, args.standardize)
 
 
-def _check_output(args):
+def _check_output(args, option, extensions):
     """Refuse an output that would fail after the work is done, or destroy the input."""
-    path = args.output
-    if not path.lower().endswith((".csv", ".json")):
-        raise InputError(f"{path} has an unknown extension; expected an output in .csv or .json")
+    path = getattr(args, option)
+    if path is None:
+        return
+    if not path.lower().endswith(extensions):
+        expected = " or ".join(extensions)
+        raise InputError(f"{path} has an unknown extension; expected an output in {expected}")
     if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
         raise InputError(f"cannot write {path}: it or its folder is not there to be written")
     inputs = [args.train, args.test, args.labels, args.test_labels]
     if os.path.realpath(path) in [os.path.realpath(name) for name in inputs if name is not None]:
-        raise InputError(f"{path} is an input; choose another --output")
+        raise InputError(f"{path} is an input; choose another --{option}")
 
 
 def _find_class(classes, text):
@@ -263,18 +276,11 @@ def _order(test, predicted):
     """Numbers of the test rows, misclassified ones first."""
     if test.y is None:
         return np.arange(len(predicted))
-    return np.argsort(_same(predicted, test.y), kind="stable")
-
-
-def _same(a, b):
-    """Whether labels agree; those of different types do where they print alike."""
-    if (a.dtype.kind == "U") != (b.dtype.kind == "U"):
-        a, b = a.astype(str), b.astype(str)
-    return a == b
+    return np.argsort(same_labels(predicted, test.y), kind="stable")
 
 
 def _fit(method, train, C=None, **options):
-    """Fit, and print what was fitted."""
+    """Fit; print and return what was fitted."""
     with warnings_as_notes():
         mean_square = float(np.mean(row_norms(train.X, squared=True), dtype=np.float64))
     if not mean_square < math.inf:
@@ -297,16 +303,15 @@ def _fit(method, train, C=None, **options):
     if method.sparse:
         counts.append(np.bincount(codes[explainer.support_], minlength=len(classes)))
     size = [["C", f"{C:.4g}"], ["C * mean||x||^2", f"{C * mean_square:.4g}"]]
-    print_table(
-        [
-            ["training rows", train.X.shape[0]],
-            ["features", train.X.shape[1]],
-            ["classes", len(classes)],
-            *(size if method.has_head else []),
-            *method.facts(explainer),
-            ["seconds", f"{seconds:.2f}"],
-        ]
-    )
+    facts = [
+        ["training rows", train.X.shape[0]],
+        ["features", train.X.shape[1]],
+        ["classes", len(classes)],
+        *(size if method.has_head else []),
+        *method.facts(explainer),
+        ["seconds", f"{seconds:.2f}"],
+    ]
+    print_table(facts)
     lines = [
         ["class", "rows", "support"][: 1 + len(counts)],
         *zip(classes[:20], *counts, strict=False),
@@ -315,21 +320,28 @@ def _fit(method, train, C=None, **options):
         lines.append([f"{len(classes) - 20} more", *(count[20:].sum() for count in counts)])
     print()
     print_table([*lines, ["all", *(count.sum() for count in counts)]])
-    return explainer
+    if method.sparse:
+        facts.append(["support rows", len(explainer.support_)])
+    return explainer, facts
 
 
 def _print_scores(explainer, train, test, predicted):
+    """Print and return what the labels of the test rows say, if there are any."""
     if test.y is None:
-        return
+        return []
     n = len(predicted)
     hits = sum(
         class_detection_score(explainer.attribute(test.X[b]), train.y, predicted[b])
         * len(predicted[b])
         for b in gen_batches(n, BATCH)
     )
-    accuracy = np.mean(_same(predicted, test.y))
-    print(f"\naccuracy on {n} test rows: {accuracy:.3f}")
-    print(f"class detection: {hits / n:.3f} of top training rows have the predicted class")
+    accuracy = np.mean(same_labels(predicted, test.y))
+    lines = [
+        f"accuracy on {n} test rows: {accuracy:.3f}",
+        f"class detection: {hits / n:.3f} of top training rows have the predicted class",
+    ]
+    print("", *lines, sep="\n")
+    return lines
 
 
 def _print_explanations(method, explainer, train, test, rows, predicted, targets, top=5):
@@ -338,7 +350,7 @@ def _print_explanations(method, explainer, train, test, rows, predicted, targets
     for row, record in zip(rows, records, strict=True):
         verdict = ""
         if test.y is not None:
-            right = _same(predicted[[row]], test.y[[row]])[0]
+            right = same_labels(predicted[[row]], test.y[[row]])[0]
             verdict = ", right" if right else f", but labelled {cell(test.y[row])}"
         name = f"{cell(test.id_name)} {cell(record['test_id'])}"
         print(f"\nTest {name}: predicted {cell(record['predicted'])}{verdict}")

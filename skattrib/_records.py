@@ -14,7 +14,7 @@ def explanations(explainer, train, test, rows, predicted, targets, top) -> Itera
     for batch in gen_batches(len(rows), BATCH):
         j = rows[batch]
         X, target = test.X[j], targets[j]
-        outputs = _decision_values(explainer, X, target)
+        outputs = decision_values(explainer, X, target)
         strongest = [
             explainer.top_k(X, top, target=target, largest=largest) for largest in (True, False)
         ]
@@ -47,7 +47,7 @@ def _ranked(values, indices, sign, train):
     ]
 
 
-def _decision_values(explainer, X, targets):
+def decision_values(explainer, X, targets):
     """Return the decision value of one class for each row, or None without a head."""
     if not hasattr(explainer, "decision_function"):
         return [None] * X.shape[0]
@@ -55,3 +55,10 @@ def _decision_values(explainer, X, targets):
     if len(classes) == 2:
         return np.where(targets == classes[1], f, -f)
     return f[np.arange(len(f)), np.searchsorted(classes, targets)]
+
+
+def same_labels(a, b):
+    """Whether labels agree; those of different types do where they print alike."""
+    if (a.dtype.kind == "U") != (b.dtype.kind == "U"):
+        a, b = a.astype(str), b.astype(str)
+    return a == b

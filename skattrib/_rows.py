@@ -35,12 +35,18 @@ class Rows:
         What to call the rows; their numbers unless the file has a column for it.
     id_name : str
         "row" for row numbers, else the column's name.
+    table : frame of n rows, or None
+        The columns as they were before they were encoded.
+    sources : ndarray of shape (d,), or None
+        Which of these columns each feature is made of.
     """
 
     X: np.ndarray | sparse.csr_array
     y: np.ndarray | None
     ids: np.ndarray
     id_name: str = "row"
+    table: object = None
+    sources: np.ndarray | None = None
 
 
 def is_table(path: str) -> bool:

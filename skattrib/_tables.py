@@ -91,11 +91,19 @@ def read_tables(
     )
     X_train, X_test = encoder.fit_transform(train_features), encoder.transform(test_features)
     if id_column is None:
-        return numbered(X_train, y_train), numbered(X_test, y_test)
-    return (
-        Rows(X_train, y_train, _labels(train, id_column, train_path), id_column),
-        Rows(X_test, y_test, _labels(test, id_column, test_path), id_column),
-    )
+        rows = numbered(X_train, y_train), numbered(X_test, y_test)
+    else:
+        rows = (
+            Rows(X_train, y_train, _labels(train, id_column, train_path), id_column),
+            Rows(X_test, y_test, _labels(test, id_column, test_path), id_column),
+        )
+    widths = [1] * len(numeric)
+    if others:
+        widths += [len(kinds) for kinds in encoder.named_transformers_["onehotencoder"].categories_]
+    for part, frame in zip(rows, (train, test), strict=True):
+        part.table = frame[numeric + others]
+        part.sources = np.repeat(np.arange(len(features)), widths)
+    return rows
 
 
 def _import_pandas():

@@ -67,3 +67,82 @@ def rows_for_mass(T, mass):
             count += 1
         counts.append(count)
     return counts
+
+
+def average_ranks(values):
+    return [
+        sum(other < value for other in values) + (sum(other == value for other in values) + 1) / 2
+        for value in values
+    ]
+
+
+def correlation(a, b):
+    """Pearson's, in exact fractions up to the root; 0 where either is constant."""
+    a, b = [Fraction(float(v)) for v in a], [Fraction(float(v)) for v in b]
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    cov = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
+    var_a, var_b = sum((x - mean_a) ** 2 for x in a), sum((y - mean_b) ** 2 for y in b)
+    return float(cov) / math.sqrt(var_a * var_b) if var_a * var_b else 0.0
+
+
+def slope(x, y):
+    x, y = [Fraction(float(v)) for v in x], [Fraction(float(v)) for v in y]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    cov = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return float(cov / sum((a - mean_x) ** 2 for a in x))
+
+
+def linear_datamodeling_score(T, masks, outputs):
+    scores = []
+    for j, row in enumerate(T):
+        sums = [
+            sum(Fraction(float(v)) for v, kept in zip(row, mask, strict=True) if kept)
+            for mask in masks
+        ]
+        scores.append(
+            correlation(average_ranks(sums), average_ranks([output[j] for output in outputs]))
+        )
+    return sum(scores) / len(scores)
+
+
+def top_k_overlap(A, B, k):
+    """Mean overlap over all orders of the columns that agree with the values, of both."""
+
+    def selections(row):
+        orders = permutations(range(len(row)))
+        agreeing = [
+            order
+            for order in orders
+            if all(row[order[i]] >= row[order[i + 1]] for i in range(len(row) - 1))
+        ]
+        return [set(order[:k]) for order in agreeing]
+
+    shares = []
+    for a, b in zip(A, B, strict=True):
+        pairs = [len(one & other) / k for one in selections(a) for other in selections(b)]
+        shares.append(sum(pairs) / len(pairs))
+    return sum(shares) / len(shares)
+
+
+def agreement(a, b):
+    """Share of rows with one top column in common, ties broken in all ways."""
+    shares = []
+    for one, other in zip(a, b, strict=True):
+        tops = [[c for c, v in enumerate(row) if v == max(row)] for row in (one, other)]
+        shares.append(sum(c == d for c in tops[0] for d in tops[1]) / len(tops[0]) / len(tops[1]))
+    return sum(shares) / len(shares)
+
+
+def support(fit, X, y, x, order, counts, label=None):
+    """Smallest count of top rows whose removal (or relabelling) changes what is predicted."""
+    before = fit(X, y).predict([x])[0]
+    for size in counts:
+        top = order[:size]
+        if label is None:
+            kept = [i for i in range(len(y)) if i not in top]
+            model = fit([X[i] for i in kept], [y[i] for i in kept])
+        else:
+            model = fit(X, [label if i in top else y[i] for i in range(len(y))])
+        if model.predict([x])[0] != before:
+            return size
+    return math.inf

@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,6 +26,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import has_fit_parameter
 
 from skattrib import (
+    DatamodelExplainer,
     DualViewExplainer,
     DualViewExplainerCV,
     ExemplarSVMExplainer,
@@ -50,6 +51,7 @@ VARIANTS = [
     RepresenterExplainer(C=10.0, class_weight="balanced"),
     InfluenceExplainer(inverse="cg", C=0.1),
     SimilarityExplainer(metric="cosine", same_class=False, sparse_output=True),
+    DatamodelExplainer(RidgeClassifier(), n_subsets=3, random_state=0),
 ]
 
 

@@ -11,12 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from scipy.stats import spearmanr
 
 from skattrib.metrics import (
     class_detection_score,
     completeness_error,
+    faithfulness,
+    leave_one_out_agreement,
+    linear_datamodeling_score,
     mislabel_detection_score,
+    shortcut_detection_score,
     sparsity,
+    stability,
+    subclass_detection_score,
+    top_k_overlap,
 )
 
 
@@ -89,11 +97,13 @@ SCALES = [1e-30, 1e-9, 3.0, 1e30, 1e308]
 
 
 def all_scores(T, y_train=Y_TRAIN, targets=TARGETS, flipped=FLIPPED):
-    """Every score that neither the scale of T nor the order of training rows may change."""
+    """Scores of T alone that neither its scale nor the order of training rows may change."""
     spread = [sparsity(T, mass=mass) for mass in (0.3, 0.5, 0.9, 1.0)]
     return np.concatenate(
         [
             [class_detection_score(T, y_train, targets)],
+            [subclass_detection_score(T, y_train, targets)],
+            [shortcut_detection_score(T, flipped)],
             [mislabel_detection_score(T, flipped)],
             *[result.nonzero_share for result in spread],
             *[result.rows_for_mass for result in spread],
@@ -101,7 +111,24 @@ def all_scores(T, y_train=Y_TRAIN, targets=TARGETS, flipped=FLIPPED):
     )
 
 
-# The four definitions
+OTHER = np.random.default_rng(4).integers(-2, 3, size=TIED.shape).astype(float)
+MASKS = np.random.default_rng(5).random((30, TIED.shape[1])) < 0.5
+OUTPUTS = np.random.default_rng(6).integers(0, 9, size=(30, len(TIED))).astype(float)
+
+
+def scores_with_others(T, other=OTHER, masks=MASKS):
+    """The same of scores that compare T with something else."""
+    return np.array(
+        [
+            linear_datamodeling_score(T, masks, OUTPUTS),
+            *[top_k_overlap(T, other, k) for k in (1, 3, 7)],
+            *stability([T, other, T], k=2).values(),
+            leave_one_out_agreement(T, other).correlation,
+        ]
+    )
+
+
+# The definitions
 
 
 def test_class_detection_is_its_definition(as_format):
@@ -124,6 +151,83 @@ def test_sparsity_is_its_definition(as_format, mass):
     result = sparsity(as_format(TIED), mass)
     assert_allclose(result.nonzero_share, reference.nonzero_share(TIED))
     assert_array_equal(result.rows_for_mass, reference.rows_for_mass(TIED, mass))
+
+
+def test_subclass_detection_is_class_detection_of_the_subclasses(as_format):
+    expected = reference.class_detection_score(TIED.tolist(), Y_TRAIN, TARGETS)
+    assert subclass_detection_score(as_format(TIED), Y_TRAIN, TARGETS) == pytest.approx(expected)
+
+
+def test_shortcut_detection_is_its_definition(as_format):
+    marked = [True] * len(TIED)
+    expected = reference.class_detection_score(TIED.tolist(), FLIPPED, marked)
+    assert shortcut_detection_score(as_format(TIED), FLIPPED) == pytest.approx(expected)
+
+
+def test_linear_datamodeling_score_is_its_definition(as_format):
+    expected = reference.linear_datamodeling_score(TIED, MASKS, OUTPUTS)
+    score = linear_datamodeling_score(as_format(TIED), MASKS, OUTPUTS)
+    assert score == pytest.approx(expected, abs=1e-12)
+    assert abs(expected) > 0.01
+
+
+def test_linear_datamodeling_score_is_the_mean_of_spearman_correlations():
+    rng = np.random.default_rng(0)
+    T, outputs = rng.standard_normal((5, 7)), rng.standard_normal((30, 5))
+    each = [spearmanr(MASKS @ T[j], outputs[:, j]).statistic for j in range(5)]
+    assert linear_datamodeling_score(T, MASKS, outputs) == pytest.approx(np.mean(each))
+
+
+def test_leave_one_out_agreement_is_its_definition(as_format):
+    result = leave_one_out_agreement(as_format(TIED), OTHER)
+    expected = reference.correlation(OTHER.ravel(), TIED.ravel())
+    assert result.correlation == pytest.approx(expected)
+    assert result.slope == pytest.approx(reference.slope(OTHER.ravel(), TIED.ravel()))
+
+
+def test_leave_one_out_agreement_of_chosen_rows_and_groups(as_format):
+    rows = [3, [0, 2], (6,), np.array([1, 4, 5])]
+    sums = np.column_stack([TIED[:, np.atleast_1d(row)].sum(axis=1) for row in rows])
+    effects = OTHER[:, :4]
+    result = leave_one_out_agreement(as_format(TIED), effects, rows=rows)
+    assert result.correlation == pytest.approx(reference.correlation(effects.ravel(), sums.ravel()))
+    assert result.slope == pytest.approx(reference.slope(effects.ravel(), sums.ravel()))
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 5])
+def test_top_k_overlap_is_its_definition(as_format, k):
+    A, B = TIED[:8, :5], OTHER[:8, :5]
+    expected = reference.top_k_overlap(A, B, k)
+    assert top_k_overlap(as_format(A), as_format(B), k) == pytest.approx(expected)
+
+
+def test_stability_is_its_definition(as_format):
+    seeds = [TIED, OTHER, OTHER[::-1]]
+    result = stability([as_format(T) for T in seeds], k=3)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    ranks = [[reference.average_ranks(row) for row in T] for T in seeds]
+    correlations = [
+        np.mean([reference.correlation(a, b) for a, b in zip(ranks[i], ranks[j], strict=True)])
+        for i, j in pairs
+    ]
+    assert result.rank_correlation == pytest.approx(np.mean(correlations))
+    overlaps = [top_k_overlap(seeds[i], seeds[j], 3) for i, j in pairs]
+    assert result.top_k_overlap == pytest.approx(np.mean(overlaps))
+
+
+def test_faithfulness_is_its_definition():
+    a, b = TIED[:, :3], OTHER[:, :3]
+    result = faithfulness(a, b)
+    assert result.agreement == pytest.approx(reference.agreement(a.tolist(), b.tolist()))
+    assert result.correlation == pytest.approx(reference.correlation(a.ravel(), b.ravel()))
+
+
+def test_faithfulness_of_two_classes_is_that_of_both_logits():
+    a, b = TIED[:, 0], OTHER[:, 0]
+    both = faithfulness(np.column_stack([-a, a]) / 2, np.column_stack([-b, b]) / 2)
+    one = faithfulness(a, b)
+    assert one.agreement == pytest.approx(both.agreement)
+    assert one.correlation == pytest.approx(reference.correlation(a, b))
 
 
 @settings(max_examples=40, deadline=None)
@@ -152,9 +256,10 @@ def test_definitions_hold_for_any_small_attributions(T, data):
 
 @pytest.mark.parametrize("block_size", [1, 3 * TIED.shape[1]])
 def test_blocks_of_test_rows_do_not_show(block_size, monkeypatch):
-    whole = all_scores(TIED)
-    monkeypatch.setattr("skattrib.metrics._BLOCK_SIZE", block_size)
+    whole, compared = all_scores(TIED), scores_with_others(TIED)
+    monkeypatch.setattr("skattrib.metrics._checks._BLOCK_SIZE", block_size)
     assert_array_equal(all_scores(TIED), whole)
+    assert_array_equal(scores_with_others(TIED), compared)
 
 
 # Scale and order
@@ -165,6 +270,8 @@ def test_blocks_of_test_rows_do_not_show(block_size, monkeypatch):
 def test_positive_scale_changes_nothing(container, scale):
     T = TIED / 10
     assert_allclose(all_scores(container(T * scale)), all_scores(T), rtol=1e-12)
+    compared = scores_with_others(container(T * scale), container(OTHER * 3))
+    assert_allclose(compared, scores_with_others(T), rtol=1e-11)
 
 
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
@@ -198,6 +305,8 @@ def test_order_of_rows_changes_nothing(container):
         order = rng.permutation(T.shape[1])
         permuted = all_scores(container(T[:, order]), Y_TRAIN[order], flipped=FLIPPED[order])
         assert_allclose(permuted, all_scores(T), rtol=1e-12)
+        permuted = scores_with_others(container(T[:, order]), OTHER[:, order], MASKS[:, order])
+        assert_allclose(permuted, scores_with_others(T), rtol=1e-11)
     order = rng.permutation(len(T))
     of_test_rows = mislabel_detection_score(container(T[order]), FLIPPED)
     assert of_test_rows == pytest.approx(mislabel_detection_score(T, FLIPPED), rel=1e-12)
@@ -212,6 +321,82 @@ def test_sign_matters_to_the_top_row_and_not_to_magnitudes():
     assert mislabel_detection_score(T[0], [False, True]) == 0
 
 
+def test_slope_scales_and_correlation_does_not():
+    for scale in (1e-9, 1e200):
+        result = leave_one_out_agreement(TIED * scale, TIED)
+        assert (result.correlation, result.slope) == pytest.approx((1, scale))
+        assert leave_one_out_agreement(TIED, TIED * scale).slope == pytest.approx(1 / scale)
+    assert leave_one_out_agreement(-2 * TIED, TIED).slope == pytest.approx(-2)
+
+
+def test_sums_over_subsets_that_differ_by_rounding_are_ties():
+    # each subset holds the same values, which are summed in another order
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(20) / 10
+    T = np.concatenate([rng.permutation(values) for _ in range(8)])[None]
+    masks = np.kron(np.eye(8, dtype=bool), np.ones(20, dtype=bool))
+    for scale in (1, *SCALES[:-1]):
+        for container in (np.asarray, sparse.csr_array):
+            outputs = np.arange(8.0)[:, None]
+            assert linear_datamodeling_score(container(T * scale), masks, outputs) == 0
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_sums_over_subsets_may_overflow(container):
+    sums = np.array([[1.5e308, 1.5e308, 1.4e308, 0.0]])
+    masks = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 1, 1]])
+    assert linear_datamodeling_score(container(sums), masks, [[3], [2], [1]]) == 1
+
+
+# Excluded rows
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_excluded_rows_are_never_at_the_top(container):
+    T = container(np.array([[-np.inf, -2.0, -3.0], [1.0, -np.inf, 2.0]]))
+    assert class_detection_score(T, ["a", "b", "b"], ["b", "b"]) == 1
+    assert subclass_detection_score(T, ["a", "b", "c"], ["b", "c"]) == 1
+    assert shortcut_detection_score(T, [True, False, False]) == 0
+    other = np.array([[-3.0, -1.0, -2.0], [3.0, 5.0, 4.0]])
+    assert top_k_overlap(T, other, k=1) == 0.5
+    # both order the rows alike that both rank
+    assert stability([T, other], k=1).rank_correlation == 1
+    with pytest.raises(ValueError, match="choose a smaller k"):
+        top_k_overlap(T, other, k=3)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_excluded_rows_add_nothing_to_sums(container):
+    T, with_zeros = TIED.copy(), TIED.copy()
+    T[:, 3], with_zeros[:, 3] = -np.inf, 0
+    T[7, 2], with_zeros[7, 2] = -np.inf, 0
+    T = container(T)
+
+    def sums(T):
+        return [
+            mislabel_detection_score(T, FLIPPED),
+            linear_datamodeling_score(T, MASKS, OUTPUTS),
+            *leave_one_out_agreement(T, OTHER).values(),
+            *sparsity(T).rows_for_mass,
+        ]
+
+    assert_array_equal(sums(T), sums(with_zeros))
+    with pytest.raises(ValueError, match="attributions contains infinity"):
+        completeness_error(T, TARGETS)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_a_test_row_without_candidates_is_refused(container):
+    T = TIED.copy()
+    T[3] = -np.inf
+    for call in (
+        lambda: class_detection_score(container(T), Y_TRAIN, TARGETS),
+        lambda: shortcut_detection_score(container(T), FLIPPED),
+    ):
+        with pytest.raises(ValueError, match="excludes every training row .* leave these out"):
+            call()
+
+
 # Best, worst and chance
 
 
@@ -222,6 +407,20 @@ def test_best_and_worst_attributions_score_one_and_zero():
     assert mislabel_detection_score(FLIPPED * 1.0, FLIPPED) == 1
     assert mislabel_detection_score(FLIPPED * -1.0, FLIPPED) == 0
     assert mislabel_detection_score(np.tile(FLIPPED - 3.0, (4, 1)), FLIPPED) == 0
+    marked = np.tile(FLIPPED * 1.0, (4, 1))
+    assert shortcut_detection_score(marked, FLIPPED) == 1
+    assert shortcut_detection_score(-marked, FLIPPED) == 0
+    linear = MASKS @ TIED.T
+    moves = np.ptp(linear, axis=0) > 0
+    assert linear_datamodeling_score(TIED[moves], MASKS, linear[:, moves]) == pytest.approx(1)
+    assert linear_datamodeling_score(-TIED[moves], MASKS, linear[:, moves]) == pytest.approx(-1)
+    ranked = np.argsort(np.random.default_rng(0).random((6, 9)), axis=1) * 1.0
+    assert top_k_overlap(ranked, ranked, k=4) == 1
+    assert top_k_overlap(ranked, -ranked, k=4) == 0
+    assert tuple(stability([ranked, ranked], k=4).values()) == pytest.approx((1, 1))
+    assert tuple(stability([ranked, -ranked], k=4).values()) == pytest.approx((-1, 0))
+    assert tuple(faithfulness(ranked, 3 * ranked + 1).values()) == pytest.approx((1, 1))
+    assert tuple(faithfulness(ranked, -ranked).values()) == pytest.approx((0, -1))
 
 
 def test_random_attributions_score_chance():
@@ -233,6 +432,16 @@ def test_random_attributions_score_chance():
     assert class_detection_score(T, y_train, targets) == pytest.approx(chance, abs=0.03)
     mean = np.mean([mislabel_detection_score(t, y_train == 1) for t in T[:300]])
     assert mean == pytest.approx(0.5, abs=0.01)
+    share = shortcut_detection_score(T, y_train == 1)
+    assert share == pytest.approx(np.mean(y_train == 1), abs=0.03)
+    T, other = T[:300], T[300:600]
+    masks, outputs = rng.random((50, n)) < 0.5, rng.standard_normal((50, 300))
+    assert linear_datamodeling_score(T, masks, outputs) == pytest.approx(0, abs=0.03)
+    assert tuple(leave_one_out_agreement(T, other).values()) == pytest.approx((0, 0), abs=0.02)
+    assert top_k_overlap(T, other, k=20) == pytest.approx(0.1, abs=0.01)
+    assert tuple(stability([T, other], k=20).values()) == pytest.approx((0, 0.1), abs=0.01)
+    agreement, correlation = faithfulness(T[:, :4], other[:, :4]).values()
+    assert (agreement, correlation) == pytest.approx((0.25, 0), abs=0.07)
 
 
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
@@ -241,8 +450,86 @@ def test_attributions_of_zero_score_exactly_chance(container):
     chance = np.bincount(TARGETS) / len(TARGETS) @ np.bincount(Y_TRAIN) / len(Y_TRAIN)
     assert class_detection_score(T, Y_TRAIN, TARGETS) == pytest.approx(chance)
     assert mislabel_detection_score(T, FLIPPED) == 0.5
+    assert shortcut_detection_score(T, FLIPPED) == FLIPPED.mean()
+    assert linear_datamodeling_score(T, MASKS, OUTPUTS) == 0
+    assert tuple(leave_one_out_agreement(T, OTHER).values()) == (0, 0)
+    assert top_k_overlap(T, OTHER, k=3) == pytest.approx(3 / 7)
+    assert top_k_overlap(T, T, k=3) == pytest.approx(3 / 7)
+    assert tuple(stability([T, T], k=3).values()) == pytest.approx((0, 3 / 7))
     assert_array_equal(sparsity(T).nonzero_share, 0)
     assert_array_equal(sparsity(T).rows_for_mass, 0)
+
+
+# Intervals
+
+
+INTERVALS = {
+    "class": lambda T, **how: class_detection_score(T, Y_TRAIN, TARGETS, **how),
+    "subclass": lambda T, **how: subclass_detection_score(T, Y_TRAIN, TARGETS, **how),
+    "shortcut": lambda T, **how: shortcut_detection_score(T, FLIPPED, **how),
+    "mislabel": lambda T, **how: mislabel_detection_score(T, FLIPPED, **how),
+    "lds": lambda T, **how: linear_datamodeling_score(T, MASKS, OUTPUTS, **how),
+    "overlap": lambda T, **how: top_k_overlap(T, OTHER, 2, **how),
+    "leave one out": lambda T, **how: leave_one_out_agreement(T, OTHER + T, **how),
+    "stability": lambda T, **how: stability([T, OTHER], 2, **how),
+    "faithfulness": lambda T, **how: faithfulness(T, OTHER + T, **how),
+}
+
+
+@pytest.mark.parametrize("score", INTERVALS.values(), ids=INTERVALS)
+def test_intervals_hold_the_score_and_grow_with_confidence(score):
+    plain = score(TIED)
+    result = score(TIED, confidence=0.95, n_resamples=200, random_state=0)
+    wider = score(TIED, confidence=0.99, n_resamples=200, random_state=0)
+    again = score(TIED, confidence=0.95, n_resamples=200, random_state=0)
+    if isinstance(plain, float):
+        plain = {"score": plain}
+        ends = {"score": (result.low, result.high, wider.low, wider.high)}
+        assert (again.low, again.high) == (result.low, result.high)
+    else:
+        assert again.low == result.low and again.high == result.high
+        ends = {
+            name: (result.low[name], result.high[name], wider.low[name], wider.high[name])
+            for name in plain
+        }
+    assert result.keys() == {*plain, "low", "high"}
+    for name, value in plain.items():
+        low, high, wide_low, wide_high = ends[name]
+        assert result[name] == value
+        assert wide_low <= low < value < high <= wide_high
+    for bad in (0, 1, 95, -0.5):
+        with pytest.raises(ValueError, match="confidence is .* expected a probability"):
+            score(TIED, confidence=bad)
+    with pytest.raises(ValueError, match="n_resamples must be a positive integer"):
+        score(TIED, confidence=0.9, n_resamples=0)
+
+
+def test_intervals_of_sparsity_are_of_its_means():
+    result = sparsity(TIED, confidence=0.9, n_resamples=300, random_state=0)
+    for name in ("nonzero_share", "rows_for_mass"):
+        assert result.low[name] < result[name].mean() < result.high[name]
+
+
+@pytest.mark.parametrize("confidence, deviations", [(0.5, 0.674), (0.9, 1.645), (0.99, 2.576)])
+def test_intervals_of_means_are_as_wide_as_normal_ones(confidence, deviations):
+    rng = np.random.default_rng(0)
+    T, y_train, targets = (
+        rng.standard_normal((500, 20)),
+        np.arange(20) % 4,
+        rng.integers(4, size=500),
+    )
+    how = {"confidence": confidence, "n_resamples": 4000, "random_state": 0}
+    result = class_detection_score(T, y_train, targets, **how)
+    width = deviations * np.sqrt(result.score * (1 - result.score) / 500)
+    ends = result.score - width, result.score + width
+    assert (result.low, result.high) == pytest.approx(ends, abs=0.12 * width)
+
+
+def test_an_interval_needs_two_units():
+    with pytest.raises(ValueError, match="2 or more rows to draw from, got 1"):
+        class_detection_score(TIED[:1], Y_TRAIN, TARGETS[:1], confidence=0.95)
+    with pytest.raises(ValueError, match="2 or more rows to draw from, got 1"):
+        mislabel_detection_score(TIED, np.arange(7) == 3, confidence=0.95)
 
 
 # Labels and masks
@@ -378,14 +665,21 @@ def score_with(T):
         lambda: mislabel_detection_score(T, FLIPPED),
         lambda: completeness_error(T, TARGETS),
         lambda: sparsity(T),
+        lambda: subclass_detection_score(T, Y_TRAIN, TARGETS),
+        lambda: shortcut_detection_score(T, FLIPPED),
+        lambda: linear_datamodeling_score(T, MASKS, OUTPUTS),
+        lambda: leave_one_out_agreement(T, OTHER),
+        lambda: top_k_overlap(T, OTHER, 2),
+        lambda: top_k_overlap(OTHER, T, 2),
     ]
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
 def test_attributions_must_be_finite(bad, container):
     T = TIED.copy()
     T[2, 3] = bad
+    T[2, 4] = -np.inf
     for call in score_with(container(T)):
         with pytest.raises(ValueError, match="attributions contains (NaN|infinity)"):
             call()
@@ -460,6 +754,64 @@ def test_one_row_of_attributions_must_still_be_a_matrix():
         (
             lambda: mislabel_detection_score([], []),
             "for all 0 training rows",
+        ),
+        (
+            lambda: subclass_detection_score(TIED, Y_TRAIN[1:], TARGETS),
+            "subclasses_train has 6 entries but attributions has 7 columns",
+        ),
+        (
+            lambda: subclass_detection_score(TIED, Y_TRAIN.astype(str), TARGETS),
+            "subclasses_train and subclasses_test must hold labels of one kind",
+        ),
+        (
+            lambda: shortcut_detection_score(TIED, np.zeros(7)),
+            "has_shortcut is False for all 7 training rows; "
+            "the score needs at least one marked and one unmarked row",
+        ),
+        (
+            lambda: linear_datamodeling_score(TIED, MASKS[:, 1:], OUTPUTS),
+            "subset_masks has shape (30, 6) but attributions has 7 columns",
+        ),
+        (
+            lambda: linear_datamodeling_score(TIED, np.arange(7)[None], OUTPUTS),
+            "subset_masks has values other than True and False",
+        ),
+        (
+            lambda: linear_datamodeling_score(TIED, MASKS, OUTPUTS.T),
+            "subset_outputs has shape (40, 30); expected (30, 40)",
+        ),
+        (
+            lambda: linear_datamodeling_score(TIED, MASKS[:2], OUTPUTS[:2]),
+            "needs 3 or more subsets; got 2",
+        ),
+        (
+            lambda: leave_one_out_agreement(TIED, OTHER[:, 1:]),
+            "effects has shape (40, 6); expected (40, 7)",
+        ),
+        (
+            lambda: leave_one_out_agreement(TIED, OTHER, rows=[0, 7]),
+            "rows must be training rows 0..6 or groups of them",
+        ),
+        (
+            lambda: leave_one_out_agreement(TIED, np.zeros(TIED.shape)),
+            "effects are all equal",
+        ),
+        (
+            lambda: top_k_overlap(TIED, OTHER[1:], 2),
+            "other_attributions has shape (39, 7) but attributions has (40, 7)",
+        ),
+        *[
+            (lambda k=k: top_k_overlap(TIED, OTHER, k), "k must be an integer in 1..7")
+            for k in (0, 8, 2.0, True)
+        ],
+        (lambda: stability([TIED]), "compares 2 or more attributions; got 1"),
+        (
+            lambda: stability([TIED, OTHER[:, 1:]]),
+            "attributions[1] has shape (40, 6) but attributions[0] has (40, 7)",
+        ),
+        (
+            lambda: faithfulness(TIED, OTHER[:, 1:]),
+            "surrogate_outputs and model_outputs have shapes (40, 7) and (40, 6)",
         ),
         (
             lambda: mislabel_detection_score(TIED, np.ones(7, dtype=bool)),

@@ -1,0 +1,50 @@
+"""Bootstrap intervals of the scores."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import Bunch, check_random_state
+
+
+def with_interval(score, resampled, n_units, confidence, n_resamples, random_state):
+    """The score, or with a confidence a Bunch of it and its percentile bootstrap interval.
+
+    `score` is a number, or a Bunch of which `resampled` gives some or all fields. `resampled`
+    maps the indices of drawn units (test rows, mostly) to the score of that sample; of several
+    kinds of units where `n_units` is a tuple.
+    """
+    if confidence is None:
+        return score
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; expected a probability such as 0.95.")
+    if not isinstance(n_resamples, Integral) or n_resamples < 1:
+        raise ValueError(f"n_resamples must be a positive integer; got {n_resamples!r}.")
+    sizes = np.atleast_1d(n_units)
+    if sizes.min() < 2:
+        raise ValueError(
+            f"an interval needs 2 or more rows to draw from, got {sizes.min()}; "
+            "leave confidence at None."
+        )
+    rng = check_random_state(random_state)
+    drawn = [resampled(*(rng.randint(n, size=n) for n in sizes)) for _ in range(n_resamples)]
+    tails = (1 - confidence) / 2, (1 + confidence) / 2
+    if not isinstance(score, Bunch):
+        low, high = np.quantile(drawn, tails)
+        return Bunch(score=score, low=float(low), high=float(high))
+    low, high = Bunch(), Bunch()
+    for name in drawn[0]:
+        ends = np.quantile([sample[name] for sample in drawn], tails, axis=0)
+        low[name], high[name] = ends if ends.ndim > 1 else ends.tolist()
+    return Bunch(**score, low=low, high=high)
+
+
+def mean_with_interval(values, confidence, n_resamples, random_state):
+    """The mean over test rows, with its interval where one is asked for."""
+    return with_interval(
+        float(values.mean()),
+        lambda drawn: values[drawn].mean(),
+        len(values),
+        confidence,
+        n_resamples,
+        random_state,
+    )

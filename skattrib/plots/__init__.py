@@ -1,0 +1,18 @@
+"""Pictures of attributions, in scikit-learn's manner; they need ``pip install "skattrib[plots]"``.
+
+Each Display holds what is shown, made by `from_estimator`, `from_predictions` or `from_result`
+(which also draw it), and `plot(ax=...)` draws it again: `ax_` and `figure_` are where.
+"""
+
+from ._attributions import AttributionDisplay, FeatureSharesDisplay
+from ._judgements import ComparisonDisplay, DatamodelingDisplay, DetectionCurveDisplay
+from ._support import SupportDisplay
+
+__all__ = [
+    "AttributionDisplay",
+    "ComparisonDisplay",
+    "DatamodelingDisplay",
+    "DetectionCurveDisplay",
+    "FeatureSharesDisplay",
+    "SupportDisplay",
+]

@@ -1,0 +1,206 @@
+"""compare_explainers: every number is what its metric says of the same fits, and cost is known."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from skattrib import (
+    DualViewExplainer,
+    InfluenceExplainer,
+    RepresenterExplainer,
+    SimilarityExplainer,
+    compare_explainers,
+    metrics,
+)
+from skattrib.comparison import METRICS
+from skattrib.planting import merge_classes
+from skattrib.retraining import leave_one_out_outputs, subset_outputs
+
+X, Y = load_digits(return_X_y=True)
+X = X / 16
+X_TEST, Y_TEST = X[1000:1040], Y[1000:1040]
+X, Y = X[:240], Y[:240]
+EXPLAINERS = {
+    "dualview": DualViewExplainer(C=0.1, random_state=0),
+    "influence": InfluenceExplainer(C=0.5),
+    "cosine": SimilarityExplainer(metric="cosine"),
+}
+MODEL = LogisticRegression(C=0.5)
+MARK = {"marked_class": 3, "mark": [0, 7, 56], "mark_value": 4.0}
+COST = {"fit_seconds", "seconds_per_row", "peak_mb"}
+
+
+def fit(name):
+    return clone(EXPLAINERS[name]).fit(X, Y)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return compare_explainers(
+        EXPLAINERS,
+        X,
+        Y,
+        X_TEST,
+        Y_TEST,
+        estimator=MODEL,
+        metrics=METRICS,
+        n_subsets=6,
+        n_left_out=3,
+        random_state=0,
+        **MARK,
+    )
+
+
+def test_the_table_is_a_frame(result):
+    frame = pd.DataFrame(result.table).set_index("explainer")
+    assert list(frame.index) == list(EXPLAINERS) and result.n_test == 40
+    assert set(METRICS) - {"sparsity"} <= set(frame.columns)
+    assert {"leave_one_out_slope", "nonzero_share", "rows_for_mass", "accuracy"} <= set(frame)
+    assert frame[list(COST)].gt(0).all(axis=None)
+    missing = frame.isna()
+    assert missing.loc["cosine", "completeness"] and missing.to_numpy().sum() == 1
+
+
+def test_scores_are_those_of_the_metrics(result):
+    table = pd.DataFrame(result.table).set_index("explainer")
+    for name in EXPLAINERS:
+        fitted = fit(name)
+        T, predicted = fitted.attribute(X_TEST), fitted.predict(X_TEST)
+        row = table.loc[name]
+        assert row.class_detection == metrics.class_detection_score(T, Y, predicted)
+        assert row.nonzero_share == metrics.sparsity(T).nonzero_share.mean()
+        assert row.rows_for_mass == metrics.sparsity(T).rows_for_mass.mean()
+        assert row.accuracy == fitted.score(X_TEST, Y_TEST)
+        if name != "cosine":
+            f = fitted.decision_function(X_TEST).max(axis=1)
+            assert_allclose(row.completeness, metrics.completeness_error(T, f), atol=1e-12)
+    assert table.self_influence["cosine"] == 0.5  # a cosine of 1 each
+    assert table.linear_datamodeling.idxmax() == "influence"
+    assert table.mislabel_detection["influence"] > 0.9
+    assert table.shortcut_detection.between(0, 1).all() and (table.shortcut_rows > 0).all()
+
+
+def test_ground_truth_at_hand():
+    subsets = subset_outputs(MODEL, X, Y, X_TEST, 6, random_state=0)
+    left_out = leave_one_out_outputs(MODEL, X, Y, X_TEST, rows=[5, 100, 17], random_state=0)
+    names = ["linear_datamodeling", "leave_one_out"]
+    options = {"metrics": names, "subset_truth": subsets, "leave_one_out_truth": left_out}
+    found = compare_explainers(EXPLAINERS, X, Y, X_TEST, memory=False, **options)
+    for k, name in enumerate(EXPLAINERS):
+        T = fit(name).attribute(X_TEST, subsets.targets)
+        expected = metrics.linear_datamodeling_score(T, subsets.masks, subsets.outputs)
+        assert found.table["linear_datamodeling"][k] == expected
+        expected = metrics.leave_one_out_agreement(T, left_out.effects, rows=[5, 100, 17])
+        assert found.table["leave_one_out"][k] == expected.correlation
+        assert found.table["leave_one_out_slope"][k] == expected.slope
+    assert "peak_mb" not in found.table
+
+
+def test_merged_classes():
+    groups = [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+    found = compare_explainers(
+        {"dualview": EXPLAINERS["dualview"]},
+        X,
+        Y,
+        X_TEST,
+        Y_TEST,
+        metrics=["subclass_detection"],
+        groups=groups,
+        memory=False,
+    )
+    one = clone(EXPLAINERS["dualview"]).fit(X, merge_classes(Y, groups)[0])
+    expected = metrics.subclass_detection_score(one.attribute(X_TEST), Y, Y_TEST)
+    assert found.table["subclass_detection"] == [expected]
+
+
+def test_ranks(result):
+    ranks = pd.DataFrame(result.ranks, index=list(EXPLAINERS))
+    assert set(ranks) == set(METRICS) - {"completeness", "sparsity"}
+    scores = pd.DataFrame(result.table).set_index("explainer")[list(ranks)]
+    assert_array_equal(ranks, scores.rank(ascending=False))
+    assert_allclose(result.average_rank, ranks.mean(axis=1))
+    assert result.table["average_rank"] == result.average_rank.tolist()
+
+
+def test_the_same_whatever_else_is_measured(result):
+    again = compare_explainers(
+        dict(list(EXPLAINERS.items())[:2]),
+        sparse.csr_array(X),
+        Y.astype(str),
+        X_TEST,
+        Y_TEST.astype(str),
+        metrics=["shortcut_detection", "mislabel_detection"],
+        random_state=0,
+        **MARK | {"marked_class": "3"},
+    )
+    for name in again.ranks:
+        assert_allclose(again.table[name], result.table[name][:2], rtol=1e-6)
+
+
+def test_what_can_be_had_by_default():
+    options = {"memory": False, "confidence": 0.9, "random_state": 0}
+    few = {"representer": RepresenterExplainer(), "cosine": EXPLAINERS["cosine"]}
+    found = compare_explainers(few, X, Y, X_TEST, **options).table
+    assert "mislabel_detection" in found and "subclass_detection" not in found
+    assert found["class_detection_low"][0] <= found["class_detection"][0]
+    two = Y < 5
+    found = compare_explainers(
+        few, X, two, X_TEST, Y_TEST < 5, estimator=MODEL, n_subsets=3, n_left_out=2, **options
+    ).table
+    assert "subclass_detection" not in found
+    for name in ("linear_datamodeling", "leave_one_out", "leave_one_out_slope"):
+        assert found[f"{name}_low"][0] <= found[name][0] <= found[f"{name}_high"][0]
+    assert found["completeness"][0] < 1e-5  # two classes, either sign
+
+
+def test_a_shortcut_that_none_falls_for():
+    few = {"cosine": EXPLAINERS["cosine"]}
+    names = ["shortcut_detection"]
+    with pytest.warns(UserWarning, match="falls for the mark with 'cosine'; choose") as caught:
+        found = compare_explainers(
+            few, X, Y, X_TEST, Y_TEST, metrics=names, mark_value=0.0, memory=False
+        )
+    assert caught[0].filename == __file__
+    assert found.table["shortcut_rows"] == [0]
+    assert np.isnan(found.table["shortcut_detection"][0]) and np.isnan(found.average_rank[0])
+
+
+def test_progress(capsys):
+    few = {"cosine": EXPLAINERS["cosine"]}
+    compare_explainers(few, X, Y, X_TEST, metrics=["sparsity"], verbose=1)
+    assert "[compare_explainers] cosine: sparsity" in capsys.readouterr().out
+    compare_explainers(few, X, Y, X_TEST, metrics=["sparsity"])
+    assert capsys.readouterr().out == ""
+
+
+def test_explainers_are_not_fitted_themselves(result):
+    assert not any(hasattr(one, "classes_") for one in EXPLAINERS.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"explainers": {}}, "explainers must be a dict"),
+        ({"explainers": [SimilarityExplainer()]}, "explainers must be a dict"),
+        ({"metrics": ["lds"]}, "there is no metric 'lds'; choose from class_detection"),
+        ({"metrics": ["linear_datamodeling"]}, "needs an estimator to retrain, or subset_truth"),
+        ({"metrics": ["leave_one_out"]}, "needs an estimator to retrain, or leave_one_out_truth"),
+        ({"metrics": ["subclass_detection"]}, "needs y_test"),
+        ({"metrics": ["shortcut_detection"]}, "needs y_test"),
+        ({"y": Y < 5, "y_test": Y_TEST < 5, "metrics": ["subclass_detection"]}, "three classes"),
+        ({"y": Y[:-1]}, "y has shape"),
+        ({"y_test": Y_TEST[:-1]}, "y_test has shape"),
+        ({"flipped": 2}, "fraction is 2"),
+    ],
+)
+def test_bad_input(options, message):
+    given = {"explainers": EXPLAINERS, "X": X, "y": Y, "X_test": X_TEST} | options
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=message):
+        compare_explainers(**given)

@@ -1,0 +1,261 @@
+"""Displays: what is drawn are the numbers of the explainers and of the metrics."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from scipy.stats import spearmanr
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import Bunch
+
+from skattrib import (
+    DualViewExplainer,
+    InfluenceExplainer,
+    RepresenterExplainer,
+    SimilarityExplainer,
+)
+from skattrib.metrics import linear_datamodeling_score, mislabel_detection_score
+from skattrib.plots import (
+    AttributionDisplay,
+    ComparisonDisplay,
+    DatamodelingDisplay,
+    DetectionCurveDisplay,
+    FeatureSharesDisplay,
+    SupportDisplay,
+)
+from skattrib.retraining import subset_outputs
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+X, Y = load_digits(return_X_y=True)
+X = X / 16
+TRAIN, TEST = slice(0, 200), slice(200, 210)
+HOSTILE = ["$\\frac{", "$x$", "a\nb", "<script>", "_^%"]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def explainer():
+    return DualViewExplainer(C=0.1, tol=1e-6, random_state=0).fit(X[TRAIN], Y[TRAIN])
+
+
+def texts(labels):
+    return [label.get_text() for label in labels]
+
+
+def test_bars_of_one_prediction(explainer):
+    x = X[TEST][:1]
+    display = AttributionDisplay.from_estimator(explainer, x, k=3, y_train=Y[TRAIN])
+    high, low = explainer.top_k(x, 3), explainer.top_k(x, 3, largest=False)
+    assert_array_equal(display.indices, [*high[1][0], *low[1][0, ::-1]])
+    assert_allclose([bar.get_width() for bar in display.bars_], display.values)
+    assert_allclose(display.values, [*high[0][0], *low[0][0, ::-1]])
+    expected = [f"{i}: {Y[i]}" for i in display.indices]
+    assert texts(display.ax_.get_yticklabels()) == expected
+    assert display.figure_ is display.ax_.figure
+    assert f"predicted {explainer.predict(x)[0]}" == display.ax_.get_title()
+    one = AttributionDisplay.from_estimator(explainer, x[0], k=3, target=3)
+    assert_allclose(one.values[:1], explainer.top_k(x, 1, target=3)[0][0])
+    assert "explained 3" in one.ax_.get_title()
+
+
+def test_frames():
+    frame = pd.DataFrame(X[TRAIN], columns=[f"pixel {c}" for c in range(64)])
+    e = RepresenterExplainer().fit(frame, Y[TRAIN])
+    display = AttributionDisplay.from_estimator(
+        e, frame[:1], y_train=pd.Series(Y[TRAIN]), images=frame, image_shape=(8, 8)
+    )
+    assert_array_equal(display.image, X[0].reshape(8, 8))
+    assert_array_equal(display.labels, Y[display.indices])
+    display = FeatureSharesDisplay.from_estimator(e, frame[:1], 3)
+    assert texts(display.ax_.get_yticklabels())[0].startswith("pixel ")
+
+
+def test_only_rows_with_an_attribution_are_shown():
+    display = AttributionDisplay.from_predictions([0.0, 2.0, -np.inf, -1.0, 0.0, 3.0])
+    assert_array_equal(display.indices, [5, 1, 3])
+    assert len(AttributionDisplay.from_predictions([0.0, 0.0]).bars_) == 0
+    same_class = SimilarityExplainer(same_class=True).fit(X[TRAIN], Y[TRAIN])
+    display = AttributionDisplay.from_estimator(same_class, X[TEST][0])
+    assert len(set(Y[display.indices])) == 1
+
+
+def test_images_of_one_prediction(explainer):
+    display = AttributionDisplay.from_estimator(
+        explainer, X[TEST][:1], k=4, images=X[TRAIN], image_shape=(8, 8), y_train=Y[TRAIN]
+    )
+    assert len(display.axes_) == 9 and display.bars_ is None
+    shown = [np.asarray(ax.images[0].get_array()) for ax in display.axes_]
+    assert_array_equal(shown[0], X[TEST][0].reshape(8, 8))
+    assert_array_equal(shown[1], X[display.indices[0]].reshape(8, 8))
+    # opponents: the strongest first
+    assert_array_equal(shown[5], X[display.indices[-1]].reshape(8, 8))
+    images = np.random.default_rng(0).random((200, 5, 4, 3))
+    display = AttributionDisplay.from_estimator(explainer, X[TEST][:1], images=images)
+    assert_array_equal(display.axes_[0].images[0].get_array(), images[display.indices[0]])
+    rows = sparse.csr_array(X[TRAIN])
+    AttributionDisplay.from_predictions(np.arange(200.0), images=rows, image_shape=(8, 8))
+
+
+def test_hostile_labels():
+    display = AttributionDisplay.from_predictions(
+        [5.0, 4, 3, 2, 1], y_train=HOSTILE, ids=HOSTILE[::-1], title="a title"
+    )
+    assert texts(display.ax_.get_yticklabels())[3] == r"\$x\$: <script>"
+    FeatureSharesDisplay.from_predictions(np.arange(5.0), feature_names=HOSTILE)
+    ComparisonDisplay.from_predictions(HOSTILE, range(5), np.ones(5))
+    DetectionCurveDisplay.from_predictions(dict.fromkeys(HOSTILE, [1.0, 2.0]), [0, 1])
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 0}, "k must be a positive integer"),
+        ({"y_train": [1, 2]}, "y_train has 2 rows; expected 3"),
+        ({"images": np.zeros((3, 4))}, "give image_shape"),
+        ({"images": np.zeros((3, 4)), "image_shape": (3, 2)}, "does not fit rows of 4 values"),
+    ],
+)
+def test_bad_input(options, message):
+    with pytest.raises(ValueError, match=message):
+        AttributionDisplay.from_predictions([1.0, 2.0, -1.0], **options)
+
+
+def test_bad_rows(explainer):
+    with pytest.raises(ValueError, match="has 2 rows"):
+        AttributionDisplay.from_estimator(explainer, X[:2])
+    with pytest.raises(ValueError, match="of one test row"):
+        AttributionDisplay.from_predictions([[1.0]])
+
+
+def test_feature_shares(explainer):
+    x = X[TEST][:1]
+    values, indices = explainer.top_k(x, 1)
+    i = indices[0, 0]
+    display = FeatureSharesDisplay.from_estimator(explainer, x, i, k=6)
+    widths = np.array([bar.get_width() for bar in display.bars_])
+    shares = explainer.decompose(x, indices)[0, 0]
+    assert_allclose(widths[:6], shares[np.argsort(-np.abs(shares), kind="stable")[:6]])
+    assert_allclose(widths.sum(), values[0, 0])
+    assert texts(display.ax_.get_yticklabels())[-2:] == ["58 others", "intercept"]
+    one = FeatureSharesDisplay.from_estimator(explainer, x[0], i, k=100, feature_names=range(64))
+    assert len(one.bars_) == 65
+    with pytest.raises(ValueError, match="3 feature_names"):
+        FeatureSharesDisplay.from_predictions([1.0, 2.0], feature_names=["a", "b", "c"])
+
+
+def test_detection_curve():
+    rng = np.random.default_rng(0)
+    flipped = rng.random(50) < 0.3
+    scores = {"integers": rng.integers(0, 4, size=50) + flipped, "T": rng.normal(size=(4, 50))}
+    display = DetectionCurveDisplay.from_predictions(scores, flipped)
+    assert list(display.lines_) == ["integers", "T"] and len(display.ax_.lines) == 3
+    share = flipped.mean()
+    for name, line in display.lines_.items():
+        x, y = line.get_data()
+        assert x[0] == y[0] == 0 and x[-1] == y[-1] == 1
+        area = (np.trapezoid(y, x) - share / 2) / (1 - share)  # min-max normalized
+        assert_allclose(area, mislabel_detection_score(scores[name], flipped))
+        assert f"{area:.2f}" in line.get_label()
+    assert list(DetectionCurveDisplay.from_predictions(scores["T"], flipped).found) == ["scores"]
+
+
+def test_detection_curve_of_explainers(explainer):
+    flipped = np.arange(200) < 20
+    display = DetectionCurveDisplay.from_estimator(explainer, flipped)
+    expected = mislabel_detection_score(explainer.self_influence_, flipped)
+    assert display.scores == {"DualViewExplainer": expected}
+    display = DetectionCurveDisplay.from_estimator({"a": explainer}, flipped, X[TEST])
+    assert display.scores == {"a": mislabel_detection_score(explainer.attribute(X[TEST]), flipped)}
+
+
+def test_support_against_C():
+    explainer = DualViewExplainer(random_state=0)
+    display = SupportDisplay.from_estimator(explainer, X[TRAIN], Y[TRAIN], Cs=[0.1, 0.001])
+    assert display.n_support[0] < display.n_support[1] <= 200
+    x, y = display.ax_.lines[0].get_data()
+    assert_array_equal(x, [0.001, 0.1])
+    assert_array_equal(y, display.n_support[::-1])
+    assert len(display.seconds_ax_.lines) == 1
+    path = {"Cs": [1.0, 2.0], "n_support": [5, 3]}
+    assert SupportDisplay.from_result(path).seconds_ax_ is None
+    results = [Bunch(C=1.0, n_support=5, seconds=0.1), Bunch(C=2.0, n_support=3, seconds=0.2)]
+    display = SupportDisplay.from_result(results)
+    assert display.Cs == [1.0, 2.0] and display.seconds == [0.1, 0.2]
+    for bad, message in [
+        ({"Cs": [1.0]}, "no n_support"),
+        ([], "no Cs and no n_support"),
+        ({"Cs": [1.0], "n_support": [1, 2]}, "one length"),
+        ({"Cs": [0.0], "n_support": [1]}, "positive"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            SupportDisplay.from_result(bad)
+
+
+def test_datamodeling():
+    model = LogisticRegression(C=0.1)
+    X_test = X[TEST]
+    truth = subset_outputs(
+        model, X[TRAIN], Y[TRAIN], X_test, n_subsets=8, stratify=True, random_state=0
+    )
+    explainer = InfluenceExplainer(C=0.1).fit(X[TRAIN], Y[TRAIN])
+    display = DatamodelingDisplay.from_estimator(explainer, X_test, truth)
+    T = explainer.attribute(X_test, truth.targets)
+    assert display.score == linear_datamodeling_score(T, truth.masks, truth.outputs)
+    assert len(display.sums) == 80
+    display = DatamodelingDisplay.from_estimator(explainer, X_test, truth, row=3)
+    assert_allclose(display.sums, truth.masks @ T[3])
+    assert_array_equal(display.points_.get_offsets()[:, 1], truth.outputs[:, 3])
+    assert_allclose(display.score, spearmanr(display.sums, display.outputs).statistic)
+    with pytest.raises(ValueError, match="row is 10"):
+        DatamodelingDisplay.from_estimator(explainer, X_test, truth, row=10)
+
+
+def test_comparison():
+    table = {
+        "explainer": ["a", "b", "c"],
+        "fit_seconds": [1.0, 2.0, 3.0],
+        "seconds_per_row": [0.1, 0.2, 0.3],
+        "average_rank": [1.0, 2.0, np.nan],
+    }
+    display = ComparisonDisplay.from_result(Bunch(table=table, n_test=10))
+    assert_allclose(display.seconds, [2.0, 4.0, 6.0])
+    assert texts(display.texts_) == ["a", "b"]
+    low, high = display.ax_.get_ylim()
+    assert low > high  # the best on top
+    with pytest.raises(ValueError, match="one length"):
+        ComparisonDisplay.from_predictions(["a"], [1.0, 2.0], [1.0, 2.0])
+
+
+def test_plot_takes_axes_and_returns_the_display(explainer):
+    _, ax = plt.subplots()
+    display = AttributionDisplay([1.0, -1.0], [3, 4])
+    assert display.plot(ax) is display and display.ax_ is ax
+    assert display.plot().ax_ is not ax
+
+
+def test_without_matplotlib():
+    code = """
+import sys
+sys.modules["matplotlib"] = sys.modules["matplotlib.pyplot"] = None
+import skattrib.plots as p
+try:
+    p.AttributionDisplay.from_predictions([1.0])
+except ImportError as error:
+    print(error)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 'pip install "skattrib[plots]"' in done.stdout
