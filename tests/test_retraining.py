@@ -298,14 +298,14 @@ def test_results_do_not_depend_on_n_jobs(backend):
     assert_array_equal(one.masks, two.masks)
 
 
-def count_threads(model, X_test, targets):
-    info = threadpool_info()
-    assert info
-    return np.full(len(X_test), max(library["num_threads"] for library in info))
-
-
 @pytest.mark.parametrize("n_jobs, backend", [(1, "loky"), (2, "loky"), (2, "threading")])
 def test_every_refit_has_one_thread(n_jobs, backend):
+    # in here, because processes cannot import a test module
+    def count_threads(model, X_test, targets):
+        info = threadpool_info()
+        assert info
+        return np.full(len(X_test), max(library["num_threads"] for library in info))
+
     before = threadpool_info()
     with joblib.parallel_config(backend):
         truth = subset_outputs(LOGISTIC, X, Y, X_TEST, 4, output=count_threads, n_jobs=n_jobs)
