@@ -187,11 +187,12 @@ class Ascent:
     def run(self, tol, max_iter, seed, verbose):
         """Sweeps until the relative gap is tol; returns the number of sweeps."""
         rows, work = self.rows, 0.0
+        cold, self.cold = self.cold, False
         slack = np.empty(len(rows), dtype=np.float32)
         # a row is settled while W has moved less than `safe` in all
         safe = np.full(len(rows), -np.inf)
         travelled = largest = 0.0
-        if self.cold and len(rows):
+        if cold and len(rows):
             left = np.empty_like(rows)
             for _ in range(min(2, max_iter)):
                 seed = self._in_runs(left, seed)
@@ -203,6 +204,7 @@ class Ascent:
             left = rows[slack <= NEARLY]
             done, seed = self._descend(left, 0.0, max_iter - work, seed)
             work += done
+        self._restart_weights()
         self._move(rows, 1.0)
         best, stalled = np.inf, 0
         while True:
@@ -299,6 +301,57 @@ class Ascent:
 
     def _move(self, rows, sign):
         self.linear += self.exact.weights(rows, sign, self.W, self.b)
+
+    def augmented(self):
+        """W, with the constant feature's weights as its last column if there is one."""
+        W = (self.W.T if sp.issparse(self.X) else self.W)[: self.K, : self.X.shape[1]]
+        return np.column_stack([W, self.b[: self.K]]) if self.bias else W.copy()
+
+    def easier(self, difficulty, max_iter, seed):
+        """Roughly solves the problem at the C of this difficulty and takes its duals, scaled to C;
+        returns its W and the number of sweeps."""
+        factor = difficulty / self.difficulty
+        cap, row_cap = self.cap.copy(), self.row_cap
+        self.duals.scale(factor, factor * cap)
+        self.row_cap = factor * row_cap
+        n_iter = self.run(1e-2, max_iter, seed, 0)
+        W = self.augmented()
+        self.duals.scale(1.0 / factor, cap)
+        self.row_cap = row_cap
+        self.certify()
+        return W, n_iter
+
+    def gap_at(self, W, slack):
+        """The gap and the primal value of any W beside the duals; slack of the rows at W."""
+        if self.work[0].dtype == np.float32:
+            self._use_float64()
+        w, b = self.work
+        d = self.X.shape[1]
+        if sp.issparse(self.X):
+            w[:, : self.K] = W[:, :d].T
+        else:
+            w[:, :d] = W[:, :d]
+        if self.bias:
+            b[: self.K] = W[:, d]
+        off = W - self.augmented()
+        gap = self.worker.score(self.rows, slack) + 0.5 * np.vdot(off, off)
+        return gap, self._primal(gap)
+
+    def certify(self):
+        """The gap of the duals and W = W(beta), summed anew."""
+        self._restart_weights()
+        self._move(self.rows, 1.0)
+        self.gap = self.exact.score(self.rows, np.empty(len(self.rows), dtype=np.float32))
+        self.objective = self._primal(self.gap)
+        return self.gap
+
+    def replace(self, rows, classes, values):
+        """New duals for some rows, at the listed classes."""
+        self._move(rows, -1.0)
+        self.duals.put(rows, classes, values)
+        for problem in (self.worker, self.exact):
+            self.duals.attach(problem, problem.state_dtype)
+        self._move(rows, 1.0)
 
     def _primal(self, gap):
         """P = D + gap at W = W(alpha), with the rows that have no features."""

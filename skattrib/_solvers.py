@@ -9,8 +9,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ._ascent import Ascent, CrammerSingerResult
+from ._proximal import proximal_point
 
 __all__ = ["CrammerSingerResult", "crammer_singer"]
+
+# the first engine solves alone up to about this C mean ||x||^2
+EASY = 12.0
+
+# sweeps that it is given before the second takes over
+PATIENCE = 40
 
 
 def crammer_singer(
@@ -82,23 +89,44 @@ def crammer_singer(
     Blondel, Fujino, Ueda, "Large-scale multiclass support vector machine training via Euclidean
     projection onto the simplex", ICPR 2014.
     """
-    search = Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
     if not (isinstance(tol, Real) and tol > 0):
         raise ValueError(f"tol must be a positive number, got {tol!r}")
     if not (isinstance(max_iter, Integral) and max_iter >= 1):
         raise ValueError(f"max_iter must be a positive integer, got {max_iter!r}")
+    search = Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
     seed = int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
-    n_iter = search.run(tol, max_iter, seed, verbose)
+    n_iter = _solve(search, None, tol, max_iter, seed, verbose)
     result = search.result(n_iter, tol)
     if not result.converged:
-        advice = (
-            f"C * mean ||x||^2 is {search.difficulty:.1e}: scale the features or lower C (the "
-            "solver is at home below 10), or raise max_iter."
-        )
-        warnings.warn(
-            f"The Crammer-Singer solver stopped after {n_iter} sweeps at a relative gap of "
-            f"{result.gap:.1e}, above tol={tol:.1e}. {advice}",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+        _warn(result, search.difficulty, tol)
     return result
+
+
+def _solve(search, W, tol, max_iter, seed, verbose, engine="auto"):
+    """Runs the engines; W is where the second starts, by default an easier problem's solution."""
+    work = 0
+    if engine == "auto":
+        hard = search.difficulty > EASY and search.cold and len(search.rows)
+    else:
+        hard = engine == "proximal"
+    if not hard:
+        limit = max_iter if engine == "ascent" else min(max_iter, PATIENCE)
+        work = search.run(tol, limit, seed, verbose)
+        if search.gap <= tol * search.objective or limit == max_iter:
+            return work
+        W = search.augmented()
+    if W is None:
+        W, work = search.easier(EASY, min(max_iter, PATIENCE), seed)
+    work += proximal_point(search, W, tol, max_iter - work, verbose)
+    left = max_iter - work
+    return work + search.run(tol, left, seed, verbose)
+
+
+def _warn(result, difficulty, tol):
+    warnings.warn(
+        f"The Crammer-Singer solver stopped after {result.n_iter} sweeps at a relative gap of "
+        f"{result.gap:.1e}, above tol={tol:.1e}. C * mean ||x||^2 is {difficulty:.1e}: scale the "
+        "features or lower C, or raise max_iter.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )

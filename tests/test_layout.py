@@ -21,6 +21,7 @@ FLOORS = {
     # functions of arrays
     "_duals": 1,
     "_ascent": 2,
+    "_proximal": 2,
     "_solvers": 3,
     "_scoring": 2,
     # what the explainers share
