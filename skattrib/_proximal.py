@@ -22,10 +22,13 @@ from ._crammer_singer import proximal_slope, proximal_step
 # rows with less slack than this, in units of the margin, take part in a step from the start
 NEAR = 0.5
 
+# a step ends when 1/2 ||W - W(b)||^2 is so many times its proximal term; the last one goes on
+LOOSE, CLOSEST = 30.0, 1e-9
+LONGEST_STEP = 200
+
 # Newton systems are factorized up to this many unknowns, solved by conjugate gradients beyond
 LARGEST_FACTOR = 4096
 SMALL_FACTOR = 400
-SHORT_CG, LONG_CG = 40, 400
 
 # rows of a step are kept in float64 up to this many numbers, converted when needed beyond
 KEPT = 2**24
@@ -40,8 +43,8 @@ CLASSES, CANDIDATES = 64, 32
 class Rows:
     """Some rows of X, with the constant feature, as float64 blocks."""
 
-    def __init__(self, X, bias, rows, kept=None):
-        self.X, self.bias, self.rows, self.kept = X, bias, rows, kept
+    def __init__(self, X, bias, rows, kept=None, dtype=np.float64):
+        self.X, self.bias, self.rows, self.kept, self.dtype = X, bias, rows, kept, dtype
         if kept is None and (sp.issparse(X) or len(rows) * (X.shape[1] + bias) <= KEPT):
             self.kept = self._block(rows)
 
@@ -49,12 +52,12 @@ class Rows:
         return len(self.rows)
 
     def _block(self, rows):
-        block = self.X[rows].astype(np.float64)
+        block = self.X[rows].astype(self.dtype)
         if not self.bias:
             return block
         if sp.issparse(block):
-            return sp.hstack([block, np.ones((len(rows), 1))], format="csr")
-        return np.concatenate([block, np.ones((len(rows), 1))], axis=1)
+            return sp.hstack([block, np.ones((len(rows), 1), self.dtype)], format="csr")
+        return np.concatenate([block, np.ones((len(rows), 1), self.dtype)], axis=1)
 
     def blocks(self):
         """Pairs of a slice and its rows."""
@@ -85,7 +88,7 @@ class Rows:
     def scores(self, W, classes=None):
         """W x of each row, for all classes or the listed ones."""
         width = W.shape[0] if classes is None else classes.shape[1]
-        out = np.empty((len(self.rows), width))
+        out = np.empty((len(self.rows), width), dtype=self.dtype)
         for part, block in self.blocks():
             s = block @ W.T
             out[part] = s if classes is None else np.take_along_axis(s, classes[part], axis=1)
@@ -93,7 +96,7 @@ class Rows:
 
     def weights(self, A, n_classes, classes=None):
         """sum_i A_i x_i^T."""
-        out = np.zeros((n_classes, self.X.shape[1] + self.bias))
+        out = np.zeros((n_classes, self.X.shape[1] + self.bias), dtype=self.dtype)
         for part, block in self.blocks():
             a = A[part]
             if classes is not None:
@@ -120,28 +123,38 @@ class Newton:
         self.classes = None if classes is None else classes[some]
         self.n_edges = int((self.size - 1).sum())
         self.width = rows.X.shape[1] + rows.bias
+        self.quick = None
 
-    def direction(self, G, iterative):
-        """-H^-1 G, and whether conjugate gradients, asked for, were enough."""
+    def direction(self, G, means):
+        """-H^-1 G by the first of the means that is good enough; drops those that are not."""
         if self.n_edges == 0:
-            return -G, True
-        edges = min(self.n_edges, LARGEST_FACTOR + 1)
+            return -G
         weights = self.K * self.width
-        dense = not sp.issparse(self.rows.X)
-        if not dense or self.classes is not None:
-            weights = LARGEST_FACTOR + 1
-        smallest = min(edges, weights)
-        short = iterative and smallest > SMALL_FACTOR
-        if short or smallest > LARGEST_FACTOR:
-            D, done = self._conjugate_gradients(G, SHORT_CG if short else LONG_CG)
-            if done or smallest > LARGEST_FACTOR:
-                return D, done
-        try:
-            return (self._by_edges(G) if edges <= weights else self._by_weights(G)), not short
-        except la.LinAlgError:
-            return self._conjugate_gradients(G, LONG_CG)[0], False
+        if sp.issparse(self.rows.X) or self.classes is not None:
+            weights = self.n_edges
+        smallest = min(self.n_edges, weights)
+        factor = self._factor_edges if self.n_edges <= weights else self._factor_weights
+        while means:
+            by = means[0]
+            try:
+                if by == "classes" and smallest > SMALL_FACTOR:
+                    D, done = self._conjugate_gradients(G, self._preconditioner(), 40)
+                elif by == "single" and SMALL_FACTOR < smallest <= LARGEST_FACTOR:
+                    D, done = self._conjugate_gradients(G, factor(np.float32), 15)
+                elif by == "double" and smallest <= LARGEST_FACTOR:
+                    return -factor(np.float64)(G)
+                else:
+                    done = False
+            except la.LinAlgError:
+                done = False
+            if done:
+                return D
+            if smallest <= SMALL_FACTOR and by != "double":
+                return -factor(np.float64)(G)
+            means.pop(0)
+        return self._conjugate_gradients(G, self._preconditioner(), 400)[0]
 
-    def _by_edges(self, G):
+    def _factor_edges(self, dtype):
         """(I + Z^T Z)^-1 through I + Z Z^T, Z's rows sqrt(scale_i) u x_i^T, the u of a row an
         orthonormal basis of the changes it may make."""
         r = np.repeat(np.arange(len(self.rows)), self.size - 1)
@@ -152,43 +165,53 @@ class Newton:
         U = np.where(free & (place < p), 1.0, 0.0) - np.where(free & (place == p), p, 0.0)
         U *= np.sqrt(self.scale[r][:, None] / (p * (p + 1.0)))
         X = self.rows.kept if self.rows.kept is not None else self.rows._block(self.rows.rows)
-        classes = self.classes
-        if classes is not None:
+        if self.classes is not None:
             indptr = np.arange(0, U.size + 1, U.shape[1])
-            U = sp.csr_array((U.ravel(), classes[r].ravel(), indptr), shape=(len(r), self.K))
+            classes = self.classes[r].ravel()
+            U = sp.csr_array((U.ravel(), classes, indptr), shape=(len(r), self.K))
             U.eliminate_zeros()
-        Q = U @ U.T
-        Q = Q.toarray() if sp.issparse(Q) else Q
-        gram = X @ X.T
-        gram = gram.toarray() if sp.issparse(gram) else gram
-        Q *= gram if len(r) == len(self.rows) else gram[np.ix_(r, r)]
-        del gram
+        Q = _square_dense(U.astype(dtype))
+        Q *= _square_dense(X[r].astype(dtype))
         Q[np.diag_indices_from(Q)] += 1.0
-        XG = (X @ G.T)[r]
-        right = U.multiply(XG).sum(axis=1) if sp.issparse(U) else np.einsum("ek,ek->e", U, XG)
         factor = la.cho_factor(Q.T, lower=False, overwrite_a=True, check_finite=False)
-        t = la.cho_solve(factor, np.asarray(right).ravel(), check_finite=False)
-        spread = sp.csr_array((t, (r, np.arange(len(r)))), shape=(len(self.rows), len(r))) @ U
-        if sp.issparse(spread) or sp.issparse(X):
-            product = (X.T @ spread).T
-            return -G + (product.toarray() if sp.issparse(product) else product)
-        return -G + spread.T @ X
+        gather = sp.csr_array((np.ones(len(r)), (r, np.arange(len(r)))), (len(self.rows), len(r)))
 
-    def _by_weights(self, G):
+        def apply(G):
+            XG = (X @ G.T)[r]
+            right = U.multiply(XG).sum(axis=1) if sp.issparse(U) else np.einsum("ek,ek->e", U, XG)
+            right = np.asarray(right, dtype=dtype).ravel()
+            t = la.cho_solve(factor, right, check_finite=False).astype(np.float64)
+            if sp.issparse(U):
+                spread = gather @ (sp.diags_array(t) @ U)
+            else:
+                spread = gather @ (U * t[:, None])
+            product = X.T @ spread
+            return G - (product.toarray() if sp.issparse(product) else product).T
+
+        return apply
+
+    def _factor_weights(self, dtype):
+        """The Cholesky factor of H."""
         K, width = self.K, self.width
-        H = np.zeros((K, width, K, width))
+        H = np.zeros((K, width, K, width), dtype=dtype)
         for a in range(K):
             for b in range(a, K):
                 for _, X, some in self._pair(a, b):
                     share = 1.0 / self.size[some]
                     w = self.scale[some] * (1.0 - share if a == b else share)
-                    X = X * np.sqrt(w)[:, None]
+                    X = (X * np.sqrt(w)[:, None]).astype(dtype)
                     H[a, :, b] += X.T @ X if a == b else -(X.T @ X)
                 H[b, :, a] = H[a, :, b]
         H = H.reshape(K * width, K * width)
         H[np.diag_indices_from(H)] += 1.0
         factor = la.cho_factor(H.T, lower=False, overwrite_a=True, check_finite=False)
-        return -la.cho_solve(factor, G.ravel(), check_finite=False).reshape(K, width)
+
+        def apply(G):
+            G = G.ravel().astype(dtype)
+            D = la.cho_solve(factor, G, check_finite=False)
+            return D.astype(np.float64).reshape(K, width)
+
+        return apply
 
     def _pair(self, a, b):
         """Rows free on both classes, block by block."""
@@ -198,11 +221,12 @@ class Newton:
                 yield part, block[some], some + part.start
 
     def _product(self, V):
-        q = self.rows.scores(V, self.classes)
-        q *= self.free
-        q -= self.free * (q.sum(axis=1) / self.size)[:, None]
-        q *= self.scale[:, None]
-        return V + self.rows.weights(q, self.K, self.classes)
+        free, share, scale = self.share
+        q = self.quick.scores(V.astype(np.float32), self.classes)
+        q *= free
+        q -= free * (q.sum(axis=1) * share)[:, None]
+        q *= scale
+        return V + self.quick.weights(q, self.K, self.classes)
 
     def _preconditioner(self):
         """H with the classes apart; with an average of the classes or only its diagonal where
@@ -248,11 +272,13 @@ class Newton:
         block = (block * np.sqrt(weight)[:, None]).astype(np.float32)
         return block.T @ block
 
-    def _conjugate_gradients(self, G, longest):
-        try:
-            precondition = self._preconditioner()
-        except la.LinAlgError:
-            precondition = np.copy
+    def _conjugate_gradients(self, G, precondition, longest):
+        if self.quick is None:
+            # a tenth of the residual is within reach of float32 products
+            kept = None if self.rows.kept is None else self.rows.kept.astype(np.float32)
+            self.quick = Rows(self.rows.X, self.rows.bias, self.rows.rows, kept, np.float32)
+            parts = self.free, 1.0 / self.size, self.scale[:, None]
+            self.share = [part.astype(np.float32) for part in parts]
         D, r = np.zeros_like(G), -G
         z = precondition(r)
         p, rz = z, np.vdot(r, z)
@@ -264,10 +290,16 @@ class Newton:
             r = r - step * Hp
             z = precondition(r)
             rz, last = np.vdot(r, z), rz
-            if rz <= goal:
-                return D, True
+            if not rz > goal:
+                return D, rz >= 0.0
             p = z + (rz / last) * p
         return D, False
+
+
+def _square_dense(A):
+    """A A^T."""
+    square = A @ A.T
+    return square.toarray() if sp.issparse(square) else square
 
 
 class Step:
@@ -280,7 +312,7 @@ class Step:
         self._start(rows, self.rows)
         # what all the other rows contribute
         self.rest = search.augmented() + self.rows.weights(self.start, self.K, self.classes)
-        self.iterative = True
+        self.means = ["classes", "single", "double"]
         self.n_newton = 0
 
     def _start(self, rows, blocks):
@@ -336,8 +368,7 @@ class Step:
             place = np.arange(len(own)), own
             free[place] = value[place] > -cap
             system = Newton(self.rows, free, step, self.classes, self.K)
-            D, enough = system.direction(G, self.iterative)
-            self.iterative = self.iterative and enough
+            D = system.direction(G, self.means)
             move = self.rows.scores(D, self.classes)
             t = self._line_search(D, move, np.vdot(G, D), scratch)
             self.W = self.W + t * D
@@ -370,47 +401,44 @@ class Step:
 
 
 def proximal_point(search, W, tol, max_iter, verbose):
-    """Steps of growing rho from search's duals and any W near the solution's; returns the number
+    """Steps of growing rho from search's duals and a W that need not be W(beta); returns the number
     of Newton steps."""
     rows = search.rows
     slack = np.empty(len(rows), dtype=np.float32)
     rho = min(1.0, 100.0 / search.difficulty)
-    accuracy, work, best, stalled = 1.0, 0, np.inf, 0
-    while True:
-        gap, primal = search.gap_at(W, slack)
+    gap, primal = search.gap_at(W, slack)
+    work, best, stalled = 0, np.inf, 0
+    while work < max_iter and stalled < 12 and np.isfinite(gap):
+        inside = slack < NEAR
+        step = Step(search, rows[inside], W, rho)
+        accuracy = LOOSE
+        while True:
+            step.solve(accuracy, min(LONGEST_STEP, max_iter - work - step.n_newton))
+            search.gap_at(step.W, slack)
+            new = ~inside & (slack < 0.0)
+            if new.any() and step.n_newton + work < max_iter:
+                new = ~inside & (slack < 0.5 * NEAR)
+                inside |= new
+                step.extend(rows[new])
+                continue
+            search.replace(step.rows.rows, step.classes, step.value)
+            gap, primal = search.gap_at(step.W, slack)
+            if gap > tol * primal:
+                break
+            # W(beta), which is returned, is as good as W only after a step solved closely
+            if search.certify() <= tol * search.objective:
+                return work + max(step.n_newton, 1)
+            accuracy *= 1e-2
+            if accuracy < CLOSEST or step.n_newton + work >= max_iter:
+                break
+        W, n = step.W, step.n_newton
+        work += max(n, 1)
         if verbose:
             print(
                 f"[crammer_singer] Newton step {work}: relative gap {gap / primal:.2e} at rho = "
                 f"{rho:.1e}, {np.count_nonzero(slack <= 0)} open rows"
             )
-        precise = gap <= 10.0 * tol * primal
-        if gap <= tol * primal:
-            # W(beta), what is returned, is as good only when steps are solved closely
-            exact = search.certify()
-            if exact <= tol * search.objective:
-                break
-        if work >= max_iter or not np.isfinite(gap):
-            break
-        if precise:
-            accuracy = 1e-3
+        rho *= 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
         stalled = 0 if gap < 0.9 * best else stalled + 1
         best = min(best, gap)
-        if stalled >= 12:
-            break
-        inside = slack < NEAR
-        step = Step(search, rows[inside], W, rho)
-        while True:
-            step.solve(accuracy, min(200, max_iter - work - step.n_newton))
-            search.gap_at(step.W, slack)
-            new = ~inside & (slack < 0.0)
-            if not new.any() or step.n_newton + work >= max_iter:
-                break
-            new = ~inside & (slack < 0.5 * NEAR)
-            inside |= new
-            step.extend(rows[new])
-        search.replace(step.rows.rows, step.classes, step.value)
-        W = step.W
-        n = step.n_newton
-        work += max(n, 1)
-        rho *= 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
     return work
