@@ -31,7 +31,7 @@ class CrammerSingerResult:
 
     Attributes
     ----------
-    dual : (n, K) float64 array, or CSR array when K > 64
+    dual : (n, K) float64 array, or CSR array when K > 64 and on a path
         alpha, feasible: rows sum to 0, 0 <= alpha[i, y_i] <= C s_i, the others <= 0.
     coef : (K, d) float64 array
         W(alpha) = sum_i alpha_i x_i^T.
@@ -42,9 +42,11 @@ class CrammerSingerResult:
     gap : float
         (P - D) / P of exactly this pair, in float64.
     n_iter : int
-        Work in sweeps over all rows, rounded up.
+        Work in sweeps over all rows, rounded up, and Newton steps.
     converged : bool
         Whether gap <= tol.
+    seconds : float
+        Time at this C of a path; not a number elsewhere.
     """
 
     dual: np.ndarray | sp.csr_array
@@ -54,6 +56,7 @@ class CrammerSingerResult:
     gap: float
     n_iter: int
     converged: bool
+    seconds: float = np.nan
 
 
 class Ascent:

@@ -28,6 +28,7 @@ LONGEST_STEP = 200
 
 # Newton systems are factorized up to this many unknowns, solved by conjugate gradients beyond
 LARGEST_FACTOR = 4096
+MOST_PAIRED = 16
 SMALL_FACTOR = 400
 
 # rows of a step are kept in float64 up to this many numbers, converted when needed beyond
@@ -100,12 +101,7 @@ class Rows:
         for part, block in self.blocks():
             a = A[part]
             if classes is not None:
-                indptr = np.arange(0, a.size + 1, a.shape[1])
-                a = sp.csr_array(
-                    (a.ravel(), classes[part].ravel(), indptr), shape=(len(a), n_classes)
-                )
-                a.eliminate_zeros()
-                product = a.T @ block
+                product = _listed(a, classes[part], n_classes).T @ block
                 out += product.toarray() if sp.issparse(product) else product
             else:
                 out += (block.T @ a).T
@@ -130,33 +126,36 @@ class Newton:
         if self.n_edges == 0:
             return -G
         weights = self.K * self.width
-        if sp.issparse(self.rows.X) or self.classes is not None:
-            weights = self.n_edges
-        smallest = min(self.n_edges, weights)
-        factor = self._factor_edges if self.n_edges <= weights else self._factor_weights
+        by_pairs = self.K <= MOST_PAIRED and not sp.issparse(self.rows.X)
+        if self.n_edges <= weights or (not by_pairs and self.n_edges <= 2 * weights):
+            smallest, factor = self.n_edges, self._factor_edges
+        else:
+            smallest, factor = weights, self._factor_weights
+        means = ["double"] if smallest <= SMALL_FACTOR else means
         while means:
-            by = means[0]
+            done = False
             try:
-                if by == "classes" and smallest > SMALL_FACTOR:
-                    D, done = self._conjugate_gradients(G, self._preconditioner(), 40)
-                elif by == "single" and SMALL_FACTOR < smallest <= LARGEST_FACTOR:
-                    D, done = self._conjugate_gradients(G, factor(np.float32), 15)
-                elif by == "double" and smallest <= LARGEST_FACTOR:
-                    return -factor(np.float64)(G)
-                else:
-                    done = False
+                if means[0] == "classes":
+                    D, done = self._conjugate_gradients(G, self._preconditioner(), 40, 0.1)
+                elif smallest <= LARGEST_FACTOR and means[0] == "single":
+                    D, done = self._conjugate_gradients(G, factor(np.float32), 15, 0.01)
+                elif smallest <= LARGEST_FACTOR:
+                    D, done = -factor(np.float64)(G), True
             except la.LinAlgError:
-                done = False
-            if done:
+                pass
+            if done and np.vdot(G, D) < 0.0:
                 return D
-            if smallest <= SMALL_FACTOR and by != "double":
-                return -factor(np.float64)(G)
             means.pop(0)
-        return self._conjugate_gradients(G, self._preconditioner(), 400)[0]
+        try:
+            precondition = self._preconditioner()
+        except la.LinAlgError:
+            precondition = np.copy
+        D = self._conjugate_gradients(G, precondition, 400, 0.1)[0]
+        return D if np.vdot(G, D) < 0.0 else -G
 
-    def _factor_edges(self, dtype):
-        """(I + Z^T Z)^-1 through I + Z Z^T, Z's rows sqrt(scale_i) u x_i^T, the u of a row an
-        orthonormal basis of the changes it may make."""
+    def _edges(self):
+        """H is I + Z^T Z with rows sqrt(scale_i) u x_i^T, the u of a row an orthonormal basis of
+        the changes it may make; returns the rows' numbers i and sqrt(scale_i) u."""
         r = np.repeat(np.arange(len(self.rows)), self.size - 1)
         first = np.cumsum(self.size - 1) - (self.size - 1)
         p = (np.arange(len(r)) - np.repeat(first, self.size - 1) + 1)[:, None]
@@ -164,12 +163,14 @@ class Newton:
         place = np.cumsum(self.free, axis=1)[r] - 1
         U = np.where(free & (place < p), 1.0, 0.0) - np.where(free & (place == p), p, 0.0)
         U *= np.sqrt(self.scale[r][:, None] / (p * (p + 1.0)))
+        return r, U
+
+    def _factor_edges(self, dtype):
+        """(I + Z^T Z)^-1 through I + Z Z^T."""
+        r, U = self._edges()
         X = self.rows.kept if self.rows.kept is not None else self.rows._block(self.rows.rows)
         if self.classes is not None:
-            indptr = np.arange(0, U.size + 1, U.shape[1])
-            classes = self.classes[r].ravel()
-            U = sp.csr_array((U.ravel(), classes, indptr), shape=(len(r), self.K))
-            U.eliminate_zeros()
+            U = _listed(U, self.classes[r], self.K)
         Q = _square_dense(U.astype(dtype))
         Q *= _square_dense(X[r].astype(dtype))
         Q[np.diag_indices_from(Q)] += 1.0
@@ -194,7 +195,12 @@ class Newton:
         """The Cholesky factor of H."""
         K, width = self.K, self.width
         H = np.zeros((K, width, K, width), dtype=dtype)
-        for a in range(K):
+        paired = K <= MOST_PAIRED and not sp.issparse(self.rows.X)
+        if not paired:
+            flat = H.reshape(K * width, K * width)
+            for Z in self._outer(dtype):
+                flat += Z.T @ Z
+        for a in range(K if paired else 0):
             for b in range(a, K):
                 for _, X, some in self._pair(a, b):
                     share = 1.0 / self.size[some]
@@ -212,6 +218,21 @@ class Newton:
             return D.astype(np.float64).reshape(K, width)
 
         return apply
+
+    def _outer(self, dtype):
+        """Z in pieces."""
+        r, U = self._edges()
+        piece = max(1, 2**22 // (self.K * self.width))
+        for first in range(0, len(r), piece):
+            part = r[first : first + piece]
+            u = U[first : first + piece]
+            if self.classes is not None:
+                u = _listed(u, self.classes[part], self.K).toarray()
+            x = self.rows.take(part)
+            x = x.kept if x.kept is not None else x._block(x.rows)
+            x = x.toarray() if sp.issparse(x) else x
+            Z = u[:, :, None] * x[:, None, :]
+            yield Z.reshape(len(part), -1).astype(dtype)
 
     def _pair(self, a, b):
         """Rows free on both classes, block by block."""
@@ -272,7 +293,7 @@ class Newton:
         block = (block * np.sqrt(weight)[:, None]).astype(np.float32)
         return block.T @ block
 
-    def _conjugate_gradients(self, G, precondition, longest):
+    def _conjugate_gradients(self, G, precondition, longest, share):
         if self.quick is None:
             # a tenth of the residual is within reach of float32 products
             kept = None if self.rows.kept is None else self.rows.kept.astype(np.float32)
@@ -282,7 +303,7 @@ class Newton:
         D, r = np.zeros_like(G), -G
         z = precondition(r)
         p, rz = z, np.vdot(r, z)
-        goal = 0.01 * rz
+        goal = share**2 * rz
         for _ in range(longest):
             Hp = self._product(p)
             step = rz / np.vdot(p, Hp)
@@ -294,6 +315,12 @@ class Newton:
                 return D, rz >= 0.0
             p = z + (rz / last) * p
         return D, False
+
+
+def _listed(A, classes, n_classes):
+    """Values at the listed classes of each row, as CSR."""
+    row, k = np.nonzero(A)
+    return sp.csr_array((A[row, k], (row, classes[row, k])), shape=(len(A), n_classes))
 
 
 def _square_dense(A):
@@ -383,10 +410,12 @@ class Step:
         low, at_low, high, at_high = 0.0, slope, None, None
         t = 1.0
         for _ in range(30):
-            s = base + t * curve + proximal_slope(
+            rows = proximal_slope(
                 self.start, self.score, move, t, self.rho * self.cap, self.own, self.cap, scratch
             )
-            if abs(s) <= 0.1 * abs(slope):
+            s = base + t * curve + rows
+            # or what is left is rounding
+            if abs(s) <= 0.1 * abs(slope) or abs(s) <= 1e-14 * (abs(base) + abs(rows)):
                 break
             if s < 0:
                 low, at_low = t, s
@@ -405,7 +434,7 @@ def proximal_point(search, W, tol, max_iter, verbose):
     of Newton steps."""
     rows = search.rows
     slack = np.empty(len(rows), dtype=np.float32)
-    rho = min(1.0, 100.0 / search.difficulty)
+    rho = min(1.0, 10.0 / np.sqrt(search.difficulty))
     gap, primal = search.gap_at(W, slack)
     work, best, stalled = 0, np.inf, 0
     while work < max_iter and stalled < 12 and np.isfinite(gap):

@@ -1,5 +1,6 @@
 """Solvers as functions of arrays: the drivers of the compiled sweeps in csrc."""
 
+import time
 import warnings
 from numbers import Integral, Real
 
@@ -11,13 +12,13 @@ from sklearn.utils import check_random_state
 from ._ascent import Ascent, CrammerSingerResult
 from ._proximal import proximal_point
 
-__all__ = ["CrammerSingerResult", "crammer_singer"]
+__all__ = ["CrammerSingerResult", "crammer_singer", "crammer_singer_path"]
 
 # the first engine solves alone up to about this C mean ||x||^2
-EASY = 12.0
+EASY = 20.0
 
 # sweeps that it is given before the second takes over
-PATIENCE = 40
+PATIENCE = 100
 
 
 def crammer_singer(
@@ -89,37 +90,112 @@ def crammer_singer(
     Blondel, Fujino, Ueda, "Large-scale multiclass support vector machine training via Euclidean
     projection onto the simplex", ICPR 2014.
     """
-    if not (isinstance(tol, Real) and tol > 0):
-        raise ValueError(f"tol must be a positive number, got {tol!r}")
-    if not (isinstance(max_iter, Integral) and max_iter >= 1):
-        raise ValueError(f"max_iter must be a positive integer, got {max_iter!r}")
+    _check_search(tol, max_iter)
     search = Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
-    seed = int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
-    n_iter = _solve(search, None, tol, max_iter, seed, verbose)
-    result = search.result(n_iter, tol)
+    seed = _seed(random_state)
+    result = search.result(_solve(search, None, tol, max_iter, seed, verbose), tol)
     if not result.converged:
         _warn(result, search.difficulty, tol)
     return result
 
 
+def crammer_singer_path(
+    X: np.ndarray | sp.csr_array,
+    y: np.ndarray,
+    *,
+    Cs,
+    n_classes: int | None = None,
+    sample_weight: np.ndarray | None = None,
+    fit_intercept: bool = False,
+    tol: float = 1e-4,
+    max_iter: int = 1000,
+    dual_init: np.ndarray | sp.sparray | None = None,
+    random_state=None,
+    verbose: int = 0,
+) -> list[CrammerSingerResult]:
+    """Solves :func:`crammer_singer` at several C, each from the solution at the next smaller one.
+
+    Parameters
+    ----------
+    X, y, n_classes, sample_weight, fit_intercept, tol, random_state, verbose
+        See :func:`crammer_singer`.
+    Cs : sequence of floats > 0
+        In any order.
+    max_iter : int >= 1
+        Work at most at each C.
+    dual_init : like the returned dual, optional
+        Where to start at the smallest C.
+
+    Returns
+    -------
+    list of CrammerSingerResult
+        One for each C, in the order of `Cs`. Their `dual` is CSR whatever the number of classes,
+        their `seconds` the time spent at that C.
+
+    Raises
+    ------
+    ValueError
+        For arguments out of range or of the wrong shape.
+
+    Warns
+    -----
+    ConvergenceWarning
+        For every C at which `max_iter` ends the search before the gap is `tol`.
+    """
+    Cs = [C if isinstance(C, Real) else C.item() for C in np.asarray(Cs).ravel()]
+    if len(Cs) == 0:
+        raise ValueError("Cs is empty: give at least one C")
+    _check_search(tol, max_iter)
+    seed = _seed(random_state)
+    results: list = [None] * len(Cs)
+    W, last = None, None
+    for k in sorted(range(len(Cs)), key=Cs.__getitem__):
+        start = time.perf_counter()
+        if last is not None:
+            dual_init = last.dual * (Cs[k] / last_C)
+        search = Ascent(X, y, Cs[k], n_classes, sample_weight, fit_intercept, dual_init)
+        last, last_C = search.result(_solve(search, W, tol, max_iter, seed, verbose), tol), Cs[k]
+        W = np.column_stack([last.coef, last.intercept]) if fit_intercept else last.coef
+        last.dual = sp.csr_array(last.dual)
+        last.seconds = time.perf_counter() - start
+        results[k] = last
+        if not last.converged:
+            _warn(last, search.difficulty, tol)
+    return results
+
+
+def _check_search(tol, max_iter):
+    if not (isinstance(tol, Real) and tol > 0):
+        raise ValueError(f"tol must be a positive number, got {tol!r}")
+    if not (isinstance(max_iter, Integral) and max_iter >= 1):
+        raise ValueError(f"max_iter must be a positive integer, got {max_iter!r}")
+
+
+def _seed(random_state):
+    return int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
+
+
 def _solve(search, W, tol, max_iter, seed, verbose, engine="auto"):
-    """Runs the engines; W is where the second starts, by default an easier problem's solution."""
-    work = 0
+    """Runs the engines; returns their sweeps and Newton steps.
+
+    W, if given, is the solution at a smaller C from which the duals are scaled: proximal steps
+    start there, or else at the rough solution of an easy problem.
+    """
+    hard = engine == "proximal"
     if engine == "auto":
-        hard = search.difficulty > EASY and search.cold and len(search.rows)
-    else:
-        hard = engine == "proximal"
-    if not hard:
-        limit = max_iter if engine == "ascent" else min(max_iter, PATIENCE)
-        work = search.run(tol, limit, seed, verbose)
-        if search.gap <= tol * search.objective or limit == max_iter:
+        hard = search.difficulty > EASY and (search.cold or W is not None)
+    work = 0
+    if not hard or len(search.rows) == 0:
+        work = search.run(
+            tol, max_iter if engine == "ascent" else min(max_iter, PATIENCE), seed, verbose
+        )
+        if search.gap <= tol * search.objective or work >= max_iter:
             return work
         W = search.augmented()
-    if W is None:
-        W, work = search.easier(EASY, min(max_iter, PATIENCE), seed)
+    elif W is None:
+        W, work = search.easier(min(EASY, search.difficulty), min(max_iter, PATIENCE), seed)
     work += proximal_point(search, W, tol, max_iter - work, verbose)
-    left = max_iter - work
-    return work + search.run(tol, left, seed, verbose)
+    return work + search.run(tol, max_iter - work, seed, verbose)
 
 
 def _warn(result, difficulty, tol):
