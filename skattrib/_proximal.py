@@ -340,7 +340,7 @@ class Step:
         # what all the other rows contribute
         self.rest = search.augmented() + self.rows.weights(self.start, self.K, self.classes)
         self.means = ["classes", "single", "double"]
-        self.n_newton = 0
+        self.n_newton, self.falling = 0, True
 
     def _start(self, rows, blocks):
         search = self.search
@@ -380,17 +380,16 @@ class Step:
         step = self.rho * cap
         self.value = value = np.empty_like(start)
         scratch = np.empty(start.shape[1])
-        last = np.inf
-        stuck = 0
+        last, stuck = np.inf, 0
         for _ in range(longest):
             proximal_step(start, self.score, step, own, cap, value)
             G = self.W - self.rest + self.rows.weights(value, self.K, self.classes)
             off = 0.5 * np.vdot(G, G)
             moved = 0.5 * np.sum(np.einsum("ij,ij->i", value - start, value - start) / step)
-            stuck = 0 if off < 0.9 * last else stuck + 1
-            last = min(last, off)
-            if off <= accuracy * moved or stuck >= 30:
-                return off, moved
+            stuck, last = (0, off) if off < 0.9 * last else (stuck + 1, last)
+            self.falling = stuck < 20
+            if off <= accuracy * moved or not self.falling:
+                return
             free = value > 0.0
             place = np.arange(len(own)), own
             free[place] = value[place] > -cap
@@ -402,7 +401,6 @@ class Step:
             self.score += t * move
             self.n_newton += 1
         proximal_step(start, self.score, step, own, cap, value)
-        return off, moved
 
     def _line_search(self, D, move, slope, scratch):
         """Where the slope along D is a tenth of what it is at first."""
@@ -436,7 +434,7 @@ def proximal_point(search, W, tol, max_iter, verbose):
     slack = np.empty(len(rows), dtype=np.float32)
     rho = min(1.0, 10.0 / np.sqrt(search.difficulty))
     gap, primal = search.gap_at(W, slack)
-    work, best, stalled = 0, np.inf, 0
+    ceiling, work, best, stalled = np.inf, 0, np.inf, 0
     while work < max_iter and stalled < 12 and np.isfinite(gap):
         inside = slack < NEAR
         step = Step(search, rows[inside], W, rho)
@@ -458,7 +456,9 @@ def proximal_point(search, W, tol, max_iter, verbose):
             if search.certify() <= tol * search.objective:
                 return work + max(step.n_newton, 1)
             accuracy *= 1e-2
-            if accuracy < CLOSEST or step.n_newton + work >= max_iter:
+            if accuracy < CLOSEST or step.n_newton + work >= max_iter or not step.falling:
+                # duals are rounded to about rho C s_i times the rounding of scores
+                ceiling = rho / 30.0
                 break
         W, n = step.W, step.n_newton
         work += max(n, 1)
@@ -468,6 +468,7 @@ def proximal_point(search, W, tol, max_iter, verbose):
                 f"{rho:.1e}, {np.count_nonzero(slack <= 0)} open rows"
             )
         rho *= 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
+        rho = min(rho, ceiling)
         stalled = 0 if gap < 0.9 * best else stalled + 1
         best = min(best, gap)
     return work
