@@ -23,8 +23,9 @@ from ._crammer_singer import proximal_slope, proximal_step
 NEAR = 0.5
 
 # a step ends when 1/2 ||W - W(b)||^2 is so many times its proximal term; the last one goes on
-LOOSE, CLOSEST = 30.0, 1e-9
+LOOSE, CLOSEST = 1.0, 1e-9
 LONGEST_STEP = 200
+HIGHEST = 4e3  # rho
 
 # Newton systems are factorized up to this many unknowns, solved by conjugate gradients beyond
 LARGEST_FACTOR = 4096
@@ -154,8 +155,10 @@ class Newton:
         return D if np.vdot(G, D) < 0.0 else -G
 
     def _edges(self):
-        """H is I + Z^T Z with rows sqrt(scale_i) u x_i^T, the u of a row an orthonormal basis of
-        the changes it may make; returns the rows' numbers i and sqrt(scale_i) u."""
+        """Numbers i and sqrt(scale_i) u of the rows sqrt(scale_i) u x_i^T of Z, H = I + Z^T Z.
+
+        The u of a row are an orthonormal basis of the changes it may make.
+        """
         r = np.repeat(np.arange(len(self.rows)), self.size - 1)
         first = np.cumsum(self.size - 1) - (self.size - 1)
         p = (np.arange(len(r)) - np.repeat(first, self.size - 1) + 1)[:, None]
@@ -250,8 +253,7 @@ class Newton:
         return V + self.quick.weights(q, self.K, self.classes)
 
     def _preconditioner(self):
-        """H with the classes apart; with an average of the classes or only its diagonal where
-        that is too large."""
+        """H with the classes apart, or an average of them, or only its diagonal, as size allows."""
         K, width = self.K, self.width
         weight = self.scale * (1.0 - 1.0 / self.size)
         if width**2 > LARGEST_PRECONDITIONER or (sp.issparse(self.rows.X) and width > 2048):
@@ -268,19 +270,21 @@ class Newton:
             for part, block in self.rows.blocks():
                 M += self._square(block, w[part])
             factor = la.cho_factor(M, overwrite_a=True, check_finite=False)
-            return lambda R: (
-                la.cho_solve(factor, R.T.astype(np.float32), check_finite=False).T.astype(float)
-            )
+            return lambda R: la.cho_solve(
+                factor, R.T.astype(np.float32), check_finite=False
+            ).T.astype(float)
         factors = []
         for c in range(K):
             M = np.eye(width, dtype=np.float32)
-            for part, block, some in self._pair(c, c):
+            for _, block, some in self._pair(c, c):
                 M += self._square(block, weight[some])
             factors.append(la.cho_factor(M, overwrite_a=True, check_finite=False))
 
         def apply(R):
             R = R.astype(np.float32)
-            parts = [la.cho_solve(f, r, check_finite=False) for f, r in zip(factors, R, strict=True)]
+            parts = [
+                la.cho_solve(f, r, check_finite=False) for f, r in zip(factors, R, strict=True)
+            ]
             return np.array(parts, dtype=np.float64)
 
         return apply
@@ -374,8 +378,8 @@ class Step:
         self.own = np.concatenate([self.own, own])
         self.cap = np.concatenate([self.cap, self.search.cap[rows]])
 
-    def solve(self, accuracy, longest):
-        """Newton steps until 1/2 ||W - W(b)||^2 <= accuracy times the proximal term."""
+    def solve(self, accuracy, most, longest):
+        """Newton steps until 1/2 ||W - W(b)||^2 <= accuracy times the proximal term, and most."""
         start, own, cap = self.start, self.own, self.cap
         step = self.rho * cap
         self.value = value = np.empty_like(start)
@@ -388,7 +392,7 @@ class Step:
             moved = 0.5 * np.sum(np.einsum("ij,ij->i", value - start, value - start) / step)
             stuck, last = (0, off) if off < 0.9 * last else (stuck + 1, last)
             self.falling = stuck < 20
-            if off <= accuracy * moved or not self.falling:
+            if off <= min(accuracy * moved, most) or not self.falling:
                 return
             free = value > 0.0
             place = np.arange(len(own)), own
@@ -428,19 +432,19 @@ class Step:
 
 
 def proximal_point(search, W, tol, max_iter, verbose):
-    """Steps of growing rho from search's duals and a W that need not be W(beta); returns the number
-    of Newton steps."""
+    """Steps of growing rho from search's duals and any W; returns the number of Newton steps."""
     rows = search.rows
     slack = np.empty(len(rows), dtype=np.float32)
     rho = min(1.0, 10.0 / np.sqrt(search.difficulty))
+    search.certify()
     gap, primal = search.gap_at(W, slack)
-    ceiling, work, best, stalled = np.inf, 0, np.inf, 0
+    ceiling, loose, work, best, stalled, good = HIGHEST, LOOSE, 0, np.inf, 0, W
     while work < max_iter and stalled < 12 and np.isfinite(gap):
         inside = slack < NEAR
         step = Step(search, rows[inside], W, rho)
-        accuracy = LOOSE
+        accuracy = loose
         while True:
-            step.solve(accuracy, min(LONGEST_STEP, max_iter - work - step.n_newton))
+            step.solve(accuracy, 0.1 * gap, min(LONGEST_STEP, max_iter - work - step.n_newton))
             search.gap_at(step.W, slack)
             new = ~inside & (slack < 0.0)
             if new.any() and step.n_newton + work < max_iter:
@@ -467,8 +471,17 @@ def proximal_point(search, W, tol, max_iter, verbose):
                 f"[crammer_singer] Newton step {work}: relative gap {gap / primal:.2e} at rho = "
                 f"{rho:.1e}, {np.count_nonzero(slack <= 0)} open rows"
             )
-        rho *= 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
+        if gap > 10.0 * best:
+            # beyond what float64 resolves: back to the last good W, with less weight
+            W = good
+            gap, primal = search.gap_at(W, slack)
+            ceiling = min(ceiling, rho / 10.0)
+        if gap < 0.7 * best:
+            good = W
+            rho *= 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
+        else:
+            loose = max(0.1 * loose, 1e-4)
         rho = min(rho, ceiling)
-        stalled = 0 if gap < 0.9 * best else stalled + 1
+        stalled = 0 if gap < 0.7 * best else stalled + 1
         best = min(best, gap)
     return work

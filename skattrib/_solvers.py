@@ -148,7 +148,7 @@ def crammer_singer_path(
     _check_search(tol, max_iter)
     seed = _seed(random_state)
     results: list = [None] * len(Cs)
-    W, last = None, None
+    W, last, last_C = None, None, 1.0
     for k in sorted(range(len(Cs)), key=Cs.__getitem__):
         start = time.perf_counter()
         if last is not None:
