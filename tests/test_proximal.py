@@ -16,7 +16,7 @@ from test_solvers import (
     small,
 )
 
-from skattrib import _proximal, _solvers
+from skattrib import _newton, _proximal, _solvers
 from skattrib._ascent import Ascent
 from skattrib._solvers import crammer_singer_path
 
@@ -117,7 +117,9 @@ def test_every_way_to_newton_steps_agrees(K, monkeypatch):
     for name, change in changes.items():
         with monkeypatch.context() as patch:
             for constant, value in change.items():
-                patch.setattr(_proximal, constant, value)
+                patch.setattr(
+                    _proximal if hasattr(_proximal, constant) else _newton, constant, value
+                )
             for layout in ("dense64", "csr32"):
                 r = solve(data.laid_out(layout), C, "proximal", 1e-6)
                 assert r.converged, (name, layout)
