@@ -29,7 +29,7 @@ LONGEST_STEP = 200
 HIGHEST = 4e3
 
 # beyond this many classes a row's step is on so many of them: its support and the highest scores
-CLASSES, CANDIDATES = 64, 32
+CLASSES, CANDIDATES = 128, 32
 
 
 class Step:
