@@ -16,7 +16,7 @@ Lasso problems", SIAM J. Optim. 2018.
 import numpy as np
 
 from ._crammer_singer import proximal_slope, proximal_step
-from ._newton import Newton, Rows
+from ._proximal_newton import Newton, Rows
 
 # rows with less slack than this, in units of the margin, take part in a step from the start
 NEAR = 0.5

@@ -20,7 +20,7 @@ FLOORS = {
     "_scoring_kernels": 0,
     # functions of arrays
     "_duals": 1,
-    "_newton": 1,
+    "_proximal_newton": 1,
     "_ascent": 2,
     "_proximal": 2,
     "_solvers": 3,

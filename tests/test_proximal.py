@@ -16,7 +16,7 @@ from test_solvers import (
     small,
 )
 
-from skattrib import _newton, _proximal, _solvers
+from skattrib import _proximal, _proximal_newton, _solvers
 from skattrib._ascent import Ascent
 from skattrib._solvers import crammer_singer_path
 
@@ -87,7 +87,7 @@ def test_engines_agree(K):
     assert distance(first, second.coef, second.intercept) <= certified(first) + certified(second)
 
 
-@pytest.mark.parametrize("K", [3, 17])
+@pytest.mark.parametrize("K", [3, 17, 70])
 def test_layouts_agree(K):
     X, y = clusters(120, 7, K, seed=2)
     data = Data(X, y, K, np.linspace(0, 2, 120), True)
@@ -120,7 +120,7 @@ def test_every_way_to_newton_steps_agrees(K, monkeypatch):
         with monkeypatch.context() as patch:
             for constant, value in change.items():
                 patch.setattr(
-                    _proximal if hasattr(_proximal, constant) else _newton, constant, value
+                    _proximal if hasattr(_proximal, constant) else _proximal_newton, constant, value
                 )
             for layout in ("dense64", "csr32"):
                 r = solve(data.laid_out(layout), C, "proximal", 1e-6)
@@ -179,7 +179,7 @@ def test_honest_when_stopped_short(K, max_iter):
 # ---------------------------------------------------------------- paths
 
 
-@pytest.mark.parametrize("K", [2, 10])
+@pytest.mark.parametrize("K", [2, 10, 70])
 def test_path_agrees_with_single_solves(K):
     X, y = clusters(150, 8, K, seed=7)
     data = Data(X, y, K, np.linspace(0, 2, 150), True)
