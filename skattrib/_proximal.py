@@ -22,8 +22,14 @@ from ._proximal_newton import Newton, Rows
 NEAR = 0.5
 
 # a step ends when 1/2 ||W - W(b)||^2 is so many times its proximal term; the last one goes on
-LOOSE, CLOSEST = 1.0, 1e-9
+LOOSE, TIGHTEST, CLOSEST = 1.0, 1e-4, 1e-9
 LONGEST_STEP = 200
+
+# the search ends after so many steps without a gap below 0.7 of the best; failed ones count threefold
+MOST_STALLED = 30
+
+# so many Newton steps in a row that promise less than so many times P, for nothing, are rounding
+MOST_STUCK, RESOLUTION = 5, 1e-12
 
 # beyond this rho float64 resolves too little
 HIGHEST = 4e3
@@ -43,7 +49,7 @@ class Step:
         # what all the other rows contribute
         self.rest = search.augmented() + self.rows.weights(self.start, self.K, self.classes)
         self.means = ["classes", "single", "double"]
-        self.n_newton, self.falling = 0, True
+        self.n_newton = 0
 
     def _start(self, rows, blocks):
         search = self.search
@@ -77,8 +83,12 @@ class Step:
         self.own = np.concatenate([self.own, own])
         self.cap = np.concatenate([self.cap, self.search.cap[rows]])
 
-    def solve(self, accuracy, most, longest):
-        """Newton steps until 1/2 ||W - W(b)||^2 <= accuracy times the proximal term, and most."""
+    def solve(self, accuracy, most, small, longest):
+        """Newton steps until 1/2 ||W - W(b)||^2 <= accuracy times the proximal term, and most.
+
+        Returns whether that was reached before too many steps, or several that promised less than
+        small and did not bring it closer.
+        """
         start, own, cap = self.start, self.own, self.cap
         step = self.rho * cap
         self.value = value = np.empty_like(start)
@@ -89,21 +99,25 @@ class Step:
             G = self.W - self.rest + self.rows.weights(value, self.K, self.classes)
             off = 0.5 * np.vdot(G, G)
             moved = 0.5 * np.sum(np.einsum("ij,ij->i", value - start, value - start) / step)
-            stuck, last = (0, off) if off < 0.9 * last else (stuck + 1, last)
-            self.falling = stuck < 20
-            if off <= min(accuracy * moved, most) or not self.falling:
-                return
+            if off <= min(accuracy * moved, most):
+                return True
             free = value > 0.0
             place = np.arange(len(own)), own
             free[place] = value[place] > -cap
             system = Newton(self.rows, free, step, self.classes, self.K)
             D = system.direction(G, self.means)
+            slope = np.vdot(G, D)
+            stuck = stuck + 1 if -slope <= small and off >= 0.9 * last else 0
+            last = off
+            if stuck >= MOST_STUCK:
+                return False
             move = self.rows.scores(D, self.classes)
-            t = self._line_search(D, move, np.vdot(G, D), scratch)
+            t = self._line_search(D, move, slope, scratch)
             self.W = self.W + t * D
             self.score += t * move
             self.n_newton += 1
         proximal_step(start, self.score, step, own, cap, value)
+        return False
 
     def _line_search(self, D, move, slope, scratch):
         """Where the slope along D is a tenth of what it is at first."""
@@ -131,22 +145,29 @@ class Step:
 
 
 def proximal_point(search, W, tol, max_iter, verbose):
-    """Steps of growing rho from search's duals and any W; returns the number of Newton steps."""
+    """Steps of growing rho from search's duals and any W; returns the number of Newton steps.
+
+    A step that meets its accuracy cannot lower D, though the gap may rise on the way. One that
+    lowers D, kept from its accuracy by rounding, is taken back and tried with a smaller rho.
+    """
     rows = search.rows
     slack = np.empty(len(rows), dtype=np.float32)
     rho = min(1.0, 10.0 / np.sqrt(search.difficulty))
-    search.certify()
+    if search.certify() <= tol * search.objective:
+        return 0
+    dual = search.objective - search.gap
     gap, primal = search.gap_at(W, slack)
-    ceiling, loose, work, best, stalled, good = HIGHEST, LOOSE, 0, np.inf, 0, W
-    while work < max_iter and stalled < 12 and np.isfinite(gap):
+    loose, work, best, stalled = LOOSE, 0, gap, 0
+    while work < max_iter and stalled < MOST_STALLED and np.isfinite(gap):
         inside = slack < NEAR
         step = Step(search, rows[inside], W, rho)
         accuracy = loose
         while True:
-            step.solve(accuracy, 0.1 * gap, min(LONGEST_STEP, max_iter - work - step.n_newton))
+            longest = min(LONGEST_STEP, max_iter - work) - step.n_newton
+            met = step.solve(accuracy, 0.1 * gap, RESOLUTION * primal, longest)
             search.gap_at(step.W, slack)
             new = ~inside & (slack < 0.0)
-            if new.any() and step.n_newton + work < max_iter:
+            if met and new.any():
                 new = ~inside & (slack < 0.5 * NEAR)
                 inside |= new
                 step.extend(rows[new])
@@ -159,28 +180,25 @@ def proximal_point(search, W, tol, max_iter, verbose):
             if search.certify() <= tol * search.objective:
                 return work + max(step.n_newton, 1)
             accuracy *= 1e-2
-            if accuracy < CLOSEST or step.n_newton + work >= max_iter or not step.falling:
-                # duals are rounded to about rho C s_i times the rounding of scores
-                ceiling = rho / 30.0
+            met = met and accuracy >= CLOSEST
+            if not met:
                 break
-        W, n = step.W, step.n_newton
+        n = step.n_newton
         work += max(n, 1)
         if verbose:
             print(
                 f"[crammer_singer] Newton step {work}: relative gap {gap / primal:.2e} at rho = "
                 f"{rho:.1e}, {np.count_nonzero(slack <= 0)} open rows"
             )
-        if gap > 10.0 * best:
-            # beyond what float64 resolves: back to the last good W, with less weight
-            W = good
-            gap, primal = search.gap_at(W, slack)
-            ceiling = min(ceiling, rho / 10.0)
-        if gap < 0.7 * best:
-            good = W
-            rho *= 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
+        better = gap < 0.7 * best
+        stalled = 0 if better else stalled + (1 if met and rho < HIGHEST else 3)
+        loose = loose if better else max(0.1 * loose, TIGHTEST)
+        if primal - gap >= dual or gap < best:
+            W, dual = step.W, primal - gap
         else:
-            loose = max(0.1 * loose, 1e-4)
-        rho = min(rho, ceiling)
-        stalled = 0 if gap < 0.7 * best else stalled + 1
+            search.replace(step.rows.rows, step.classes, step.start)
+            gap, primal = search.gap_at(W, slack)
         best = min(best, gap)
+        rho *= 0.1 if not met else 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
+        rho = min(rho, HIGHEST)
     return work

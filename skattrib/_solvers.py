@@ -14,11 +14,14 @@ from ._proximal import proximal_point
 
 __all__ = ["CrammerSingerResult", "crammer_singer", "crammer_singer_path"]
 
-# the first engine solves alone up to about this C mean ||x||^2
-EASY = 20.0
+# the first engine solves alone up to about this C mean ||x||^2, with many classes up to more
+EASY, EASY_MANY = 20.0, 200.0
 
-# sweeps that it is given before the second takes over
-PATIENCE = 100
+# sweeps that it is given before the second takes over, and after the second has given up
+PATIENCE, PATIENCE_MANY = 100, 300
+
+# many classes: a Newton step costs so much more that the second engine is the last resort
+MANY = 128
 
 
 def crammer_singer(
@@ -182,12 +185,13 @@ def _solve(search, W, tol, max_iter, seed, verbose, engine="auto"):
     start there, or else at the rough solution of an easy problem.
     """
     hard = engine == "proximal"
+    easy, patience = (EASY, PATIENCE) if search.K <= MANY else (EASY_MANY, PATIENCE_MANY)
     if engine == "auto":
-        hard = search.difficulty > EASY and (search.cold or W is not None)
+        hard = search.difficulty > easy and (search.cold or W is not None)
     work = 0
     if not hard or len(search.rows) == 0:
         work = search.run(
-            tol, max_iter if engine == "ascent" else min(max_iter, PATIENCE), seed, verbose
+            tol, max_iter if engine == "ascent" else min(max_iter, patience), seed, verbose
         )
         if search.gap <= tol * search.objective or work >= max_iter:
             return work
@@ -195,7 +199,9 @@ def _solve(search, W, tol, max_iter, seed, verbose, engine="auto"):
     elif W is None:
         W, work = search.easier(min(EASY, search.difficulty), min(max_iter, PATIENCE), seed)
     work += proximal_point(search, W, tol, max_iter - work, verbose)
-    return work + search.run(tol, max_iter - work, seed, verbose)
+    if search.gap <= tol * search.objective:
+        return work
+    return work + search.run(tol, min(max_iter - work, patience), seed, verbose)
 
 
 def _warn(result, difficulty, tol):
