@@ -129,7 +129,7 @@ class Ascent:
             self.work = self._weights(np.float32)
             self.worker = self._problem(*self.work)
         else:
-            self._use_float64()
+            self.use_float64()
 
     def _problem(self, w=None, b=None):
         X = self.X
@@ -163,7 +163,7 @@ class Ascent:
         shape = (d, padded) if sp.issparse(self.X) else (self.K, -(-d // LANES) * LANES)
         return aligned_zeros(shape, dtype), aligned_zeros(padded, dtype)
 
-    def _use_float64(self):
+    def use_float64(self):
         if self.X.dtype == np.float32:
             self.duals.use_float64()
             self.exact = self._problem(self.W, self.b)
@@ -244,7 +244,7 @@ class Ascent:
             stalled = 0 if gap < 0.7 * best else stalled + 1
             best = min(best, gap)
             if single and (gap <= FLOAT32_FLOOR * primal or stalled >= 5):
-                self._use_float64()
+                self.use_float64()
                 best, stalled = np.inf, 0
                 continue
             active = rows[safe <= travelled + NEARLY / self.reach]
@@ -262,6 +262,8 @@ class Ascent:
                 np.vdot(self.W - before[0], self.W - before[0])
                 + np.vdot(self.b - before[1], self.b - before[1])
             )
+        # at least this much slack is left
+        self.slack = (safe - travelled - eps) * self.reach
         return int(np.ceil(min(work, max_iter)))
 
     def _descend(self, left, target, budget, seed):
@@ -322,10 +324,13 @@ class Ascent:
         self.row_cap = row_cap
         return W, n_iter
 
-    def gap_at(self, W, slack):
-        """The gap and the primal value of any W beside the duals; slack of the rows at W."""
+    def gap_at(self, W, slack, rows=None):
+        """The gap and the primal value of any W beside the duals; slack of the rows at W.
+
+        Rows not among those given, if some are, are taken to add nothing to the gap.
+        """
         if self.work[0].dtype == np.float32:
-            self._use_float64()
+            self.use_float64()
         w, b = self.work
         d = self.X.shape[1]
         if sp.issparse(self.X):
@@ -335,14 +340,20 @@ class Ascent:
         if self.bias:
             b[: self.K] = W[:, d]
         off = W - self.augmented()
-        gap = self.worker.score(self.rows, slack) + 0.5 * np.vdot(off, off)
+        rows = self.rows if rows is None else rows
+        gap = self.worker.score(rows, slack) + 0.5 * np.vdot(off, off)
         return gap, self._primal(gap)
 
     def certify(self):
         """The gap of the duals and W = W(beta), summed anew."""
         self._restart_weights()
         self._move(self.rows, 1.0)
-        self.gap = self.exact.score(self.rows, np.empty(len(self.rows), dtype=np.float32))
+        self.slack = np.empty(len(self.rows), dtype=np.float32)
+        return self.measure(self.rows, self.slack)
+
+    def measure(self, rows, slack):
+        """The gap of the duals and W = W(beta), if only these rows may add to it."""
+        self.gap = self.exact.score(rows, slack)
         self.objective = self._primal(self.gap)
         return self.gap
 

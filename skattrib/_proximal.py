@@ -6,7 +6,8 @@ From duals beta0, with a weight rho > 0 in units of the margin, a step finds
 
 by the semismooth Newton method on its dual, an unconstrained problem in W of gradient W - W(b),
 b_i = Proj(beta0_i + rho C s_i (W x_i + 1 - e_{y_i})). Only rows with mass on several classes enter
-the Newton system. rho grows from step to step: the more of it, the closer to the optimum.
+the Newton system. rho grows from step to step: the more of it, the closer to the optimum. A last
+step centred at alpha = 0 settles duals that D leaves free.
 
 Rockafellar, "Monotone operators and the proximal point algorithm", SIAM J. Control Optim. 1976;
 Li, Sun and Toh, "A highly efficient semismooth Newton augmented Lagrangian method for solving
@@ -25,11 +26,16 @@ NEAR = 0.5
 LOOSE, TIGHTEST, CLOSEST = 1.0, 1e-4, 1e-9
 LONGEST_STEP = 200
 
-# the search ends after so many steps without a gap below 0.7 of the best; failed ones count threefold
+# the search ends after so many steps in a row that leave the gap above 0.7 of the best; failed ones
+# count as three
 MOST_STALLED = 30
 
 # so many Newton steps in a row that promise less than so many times P, for nothing, are rounding
 MOST_STUCK, RESOLUTION = 5, 1e-12
+
+# the last rho is a power of this, this one at least; how closely it is searched for and solved
+STAIR, LOWEST_RUNG = 4.0, 2
+ROUGH, SETTLED = 1e-4, 1e-12
 
 # beyond this rho float64 resolves too little
 HIGHEST = 4e3
@@ -39,15 +45,15 @@ CLASSES, CANDIDATES = 128, 32
 
 
 class Step:
-    """One proximal step: the rows that may move, where they start, and W."""
+    """One proximal step: the rows that may move, the centre (their duals, or alpha = 0), and W."""
 
-    def __init__(self, search, rows, W, rho):
-        self.search, self.rho, self.W = search, rho, W
+    def __init__(self, search, rows, W, rho, at_zero=False):
+        self.search, self.rho, self.W, self.at_zero = search, rho, W, at_zero
         self.K = search.K
         self.rows = Rows(search.X, search.bias, rows)
         self._start(rows, self.rows)
         # what all the other rows contribute
-        self.rest = search.augmented() + self.rows.weights(self.start, self.K, self.classes)
+        self.rest = search.augmented() + self.rows.weights(self.held, self.K, self.classes)
         self.means = ["classes", "single", "double"]
         self.n_newton = 0
 
@@ -56,16 +62,17 @@ class Step:
         self.classes = None
         if self.K > CLASSES:
             self.classes = search.duals.candidates(rows, blocks, self.W, CANDIDATES)
-        self.start, self.score, self.own = self._at(rows, blocks, self.classes)
+        self.held, self.score, self.own = self._at(rows, blocks, self.classes)
+        self.start = np.zeros_like(self.held) if self.at_zero else self.held
         self.cap = search.cap[rows]
 
     def _at(self, rows, blocks, classes):
         y = self.search.y[rows]
-        start = np.ascontiguousarray(self.search.duals.values_at(rows, classes))
+        held = np.ascontiguousarray(self.search.duals.values_at(rows, classes))
         own = y if classes is None else np.argmax(classes == y[:, None], axis=1).astype(np.int32)
         score = blocks.scores(self.W, classes) + 1.0
         score[np.arange(len(rows)), own] -= 1.0
-        return start, score, np.ascontiguousarray(own, dtype=np.int32)
+        return held, score, np.ascontiguousarray(own, dtype=np.int32)
 
     def extend(self, rows):
         """Lets more rows move."""
@@ -75,10 +82,11 @@ class Step:
             classes = self.search.duals.candidates(rows, more, self.W, self.classes.shape[1])
             classes = classes[:, : self.classes.shape[1]]
             self.classes = np.concatenate([self.classes, classes])
-        start, score, own = self._at(rows, more, classes)
-        self.rest = self.rest + more.weights(start, self.K, classes)
+        held, score, own = self._at(rows, more, classes)
+        self.rest = self.rest + more.weights(held, self.K, classes)
         self.rows = self.rows.join(more)
-        self.start = np.concatenate([self.start, start])
+        self.held = np.concatenate([self.held, held])
+        self.start = np.zeros_like(self.held) if self.at_zero else self.held
         self.score = np.concatenate([self.score, score])
         self.own = np.concatenate([self.own, own])
         self.cap = np.concatenate([self.cap, self.search.cap[rows]])
@@ -118,6 +126,12 @@ class Step:
             self.n_newton += 1
         proximal_step(start, self.score, step, own, cap, value)
         return False
+
+    def gap(self):
+        """What the rows and ||W - W(b)|| add to the gap after a step was solved."""
+        loss = self.score.max(axis=1) - self.score[np.arange(len(self.own)), self.own]
+        G = self.W - self.rest + self.rows.weights(self.value, self.K, self.classes)
+        return self.cap @ loss - np.vdot(self.value, self.score) + 0.5 * np.vdot(G, G)
 
     def _line_search(self, D, move, slope, scratch):
         """Where the slope along D is a tenth of what it is at first."""
@@ -196,9 +210,63 @@ def proximal_point(search, W, tol, max_iter, verbose):
         if primal - gap >= dual or gap < best:
             W, dual = step.W, primal - gap
         else:
-            search.replace(step.rows.rows, step.classes, step.start)
+            search.replace(step.rows.rows, step.classes, step.held)
             gap, primal = search.gap_at(W, slack)
         best = min(best, gap)
         rho *= 0.1 if not met else 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
         rho = min(rho, HIGHEST)
     return work
+
+
+def settle(search, tol, max_iter, verbose):
+    """Replaces duals of a gap below tol by well-defined ones; returns the number of Newton steps.
+
+    They are the unique maximizer of D(beta) - sum_i ||alpha_i||^2 / (2 rho C s_i) for the smallest
+    power rho of STAIR that leaves a gap of at most tol / 2: a proximal step centred at alpha = 0.
+    """
+    rows, W, known = search.rows, search.augmented(), search.slack
+    target = 0.5 * tol * search.objective
+    # a row between two classes adds about C s_i / (3 rho)
+    guess = search.cap[rows[known < 0.0]].sum() / (3.0 * target)
+    if guess == 0.0:
+        return 0
+    if search.work[0].dtype == np.float32:
+        search.use_float64()
+    rung = max(int(np.floor(np.log(guess) / np.log(STAIR))) - 1, LOWEST_RUNG)
+    rho, accuracy, climbed = STAIR**rung, ROUGH, False
+    # at the centre alpha = 0 rows of slack 2 / rho have all their mass on one class
+    inside = known < 8.0 / rho
+    step = Step(search, rows[inside], W, rho, at_zero=True)
+    while True:
+        step.rho = STAIR**rung
+        longest = min(LONGEST_STEP, max_iter - step.n_newton)
+        met = step.solve(accuracy, np.inf, RESOLUTION * search.objective, longest)
+        far = np.sqrt(np.sum((step.W - W) ** 2))
+        due = np.flatnonzero(~inside & (known - far * search.reach < 3.0 / step.rho))
+        slack = np.empty(len(due), dtype=np.float32)
+        search.gap_at(step.W, slack, rows[due])
+        new = due[slack < 3.0 / step.rho]
+        if met and len(new):
+            inside[new] = True
+            step.extend(rows[new])
+        elif accuracy == SETTLED or not met:
+            break
+        elif step.gap() > target:
+            rung, climbed = rung + 1, True
+        elif climbed or rung == LOWEST_RUNG:
+            accuracy = SETTLED
+        else:
+            rung = max(rung - 2, LOWEST_RUNG)
+    search.replace(step.rows.rows, step.classes, step.value)
+    far = np.sqrt(np.sum((search.augmented() - W) ** 2))
+    due = rows[inside | (known <= far * search.reach)]
+    gap = search.measure(due, np.empty(len(due), dtype=np.float32))
+    if verbose:
+        print(
+            f"[crammer_singer] {step.n_newton} Newton steps to the duals of rho = {step.rho:.1e}: "
+            f"relative gap {gap / search.objective:.2e}"
+        )
+    if not gap <= tol * search.objective:
+        search.replace(step.rows.rows, step.classes, step.held)
+        search.certify()
+    return step.n_newton

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ._ascent import Ascent, CrammerSingerResult
-from ._proximal import proximal_point
+from ._proximal import proximal_point, settle
 
 __all__ = ["CrammerSingerResult", "crammer_singer", "crammer_singer_path"]
 
@@ -38,11 +38,10 @@ def crammer_singer(
     random_state=None,
     verbose: int = 0,
 ) -> CrammerSingerResult:
-    """Crammer and Singer's multiclass SVM by sequential dual ascent, with a certified gap.
+    """Crammer and Singer's multiclass SVM at any C, with its duals and a certified gap.
 
     Minimizes ``1/2 ||W||^2 + C sum_i s_i xi_i`` with
-    ``xi_i = max_m (1[m != y_i] + w_m.x_i) - w_{y_i}.x_i`` and returns the dual variables too. Rows
-    equal in features and label are solved as one and share their duals in proportion to weight.
+    ``xi_i = max_m (1[m != y_i] + w_m.x_i) - w_{y_i}.x_i`` and returns the dual variables too.
 
     Parameters
     ----------
@@ -59,7 +58,8 @@ def crammer_singer(
     tol : float > 0
         Stop at the relative duality gap (P - D) / P.
     max_iter : int >= 1
-        Work at most, in sweeps over all rows; a sweep over few of them counts as their share.
+        Work at most, in sweeps over all rows and Newton steps; a sweep over few rows counts as
+        their share.
     dual_init : like the returned dual, optional
         Where to start; made feasible if it is not.
     random_state : int, RandomState or None
@@ -83,15 +83,31 @@ def crammer_singer(
 
     Notes
     -----
-    A sweep costs O(n d K), later sweeps visit only rows that are free or violate the optimality
-    conditions. The difficulty grows with C mean ||x||^2. Rows known to be settled are not scored
-    again while W has moved less than their slack allows.
+    Two engines share the duals, W and the gap. Sequential dual ascent solves easy problems: a sweep
+    costs O(n d K), later ones visit only rows that are free or violate the optimality conditions,
+    and rows known to be settled are not scored again while W has moved less than their slack
+    allows. The difficulty is C mean ||x||^2: beyond about 20 (200 with more than 128 classes), or
+    when ascent has not converged in 100 sweeps (300), the second engine takes over, proximal point
+    steps on the dual solved by a semismooth Newton method. It factorizes systems of at most 4,096
+    unknowns and uses preconditioned conjugate gradients beyond. The choice depends on the problem
+    alone, never on time.
+
+    W is unique, the duals are so only up to changes that leave ``alpha^T X`` alone and the loss
+    optimal. Two rules choose among them. Rows equal in features and label are solved as one and
+    share their duals in proportion to weight. Of a solution that has converged, the duals are then
+    settled: returned is the maximizer, which is unique, of
+    ``D(alpha) - sum_i ||alpha_i||^2 / (2 rho C s_i)``, with the smallest power of four as rho that
+    leaves a gap of at most tol / 2. Smaller tolerances approach the smallest
+    ``sum_i ||alpha_i||^2 / s_i`` of all optimal duals.
 
     References
     ----------
     Keerthi et al., "A sequential dual method for large scale multi-class linear SVMs", KDD 2008.
     Blondel, Fujino, Ueda, "Large-scale multiclass support vector machine training via Euclidean
     projection onto the simplex", ICPR 2014.
+    Rockafellar, "Monotone operators and the proximal point algorithm", SIAM J. Control Optim. 1976.
+    Li, Sun, Toh, "A highly efficient semismooth Newton augmented Lagrangian method for solving
+    Lasso problems", SIAM J. Optim. 2018.
     """
     _check_search(tol, max_iter)
     search = Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
@@ -179,6 +195,14 @@ def _seed(random_state):
 
 
 def _solve(search, W, tol, max_iter, seed, verbose, engine="auto"):
+    """Solves and settles the duals; returns sweeps and Newton steps."""
+    work = _search(search, W, tol, max_iter, seed, verbose, engine)
+    if search.gap <= tol * search.objective and work < max_iter:
+        work += settle(search, tol, max_iter - work, verbose)
+    return work
+
+
+def _search(search, W, tol, max_iter, seed, verbose, engine):
     """Runs the engines; returns their sweeps and Newton steps.
 
     W, if given, is the solution at a smaller C from which the duals are scaled: proximal steps

@@ -176,6 +176,84 @@ def test_honest_when_stopped_short(K, max_iter):
     assert r.n_iter <= max_iter + 1
 
 
+# ---------------------------------------------------------------- duals that are well defined
+
+
+def dependent(K):
+    """Rows in few dimensions, some of them the means of others: the duals are far from unique."""
+    X, y = clusters(160, 6, K, seed=8)
+    for k in range(40):
+        X[120 + k] = (X[k] + X[k + 40]) / 2
+        y[120 + k] = y[k]
+    X = X.astype(np.float32).astype(np.float64)
+    return Data(X, y, K, np.linspace(0.5, 2, 160), True)
+
+
+@pytest.mark.parametrize("layout", ["dense64", "dense32", "csr64"])
+@pytest.mark.parametrize("difficulty", [0.5, 30.0, 1e3])
+@pytest.mark.parametrize("K", [2, 5, 17])
+def test_duals_do_not_depend_on_the_way_to_them(K, difficulty, layout):
+    data = dependent(K).laid_out(layout)
+    C = data.C(difficulty)
+    tol = 1e-5
+    r = solve(data, C, "auto", tol)
+    assert r.converged
+    size = abs(r.dual).max()
+    for engine, seed in [("ascent", 1), ("ascent", 2), ("proximal", 1)]:
+        other = solve(data, C, engine, tol, 20_000, seed)
+        if other.converged:
+            assert_allclose(other.dual, r.dual, rtol=0, atol=1e-5 * size)
+        else:
+            assert engine == "ascent" and difficulty > 100
+    rng = np.random.default_rng(0)
+    rows, classes = rng.permutation(160), rng.permutation(K)
+    back = np.argsort(rows)
+    turned = Data(data.X[rows], classes[data.y[rows]], K, data.s[rows], True)
+    other = solve(turned, C, "auto", tol)
+    assert_allclose(other.dual[back][:, classes], r.dual, rtol=0, atol=1e-5 * size)
+
+
+def nearest(b, cap):
+    """The nearest point of the simplex of size cap, by bisection."""
+    low, high = b.min() - cap, b.max()
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (low, middle) if np.maximum(b - middle, 0).sum() < cap else (middle, high)
+    return np.maximum(b - high, 0.0)
+
+
+@pytest.mark.parametrize("difficulty", [0.5, 30.0, 1e4])
+@pytest.mark.parametrize("K", [3, 17])
+def test_duals_are_what_they_are_said_to_be(K, difficulty):
+    """Maximizers of D(alpha) - sum_i ||alpha_i||^2 / (2 rho C s_i) for a power of four as rho."""
+    data = dependent(K)
+    C = data.C(difficulty)
+    r = solve(data, C, "auto", 1e-5)
+    S = data.X @ r.coef.T + r.intercept + 1.0 - np.eye(K)[data.y]
+    errors = []
+    for rho in 4.0 ** np.arange(2, 25):
+        # stationary: beta is the projection of its centre plus the gradient's step
+        beta = [
+            nearest(C * s * np.eye(K)[label] + rho * C * s * score, C * s)
+            for s, label, score in zip(data.s, data.y, S, strict=True)
+        ]
+        alpha = C * data.s[:, None] * np.eye(K)[data.y] - beta
+        errors.append(abs(alpha - r.dual).max() / abs(r.dual).max())
+    assert min(errors) < 1e-4
+
+
+def test_smaller_tolerances_approach_the_smallest_duals():
+    data = dependent(5)
+    C = data.C(10.0)
+    norms = []
+    for tol in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7):
+        r = solve(data, C, "auto", tol)
+        norms.append(np.sum(r.dual**2 / data.s[:, None]))
+    assert (np.diff(norms) >= -1e-9 * norms[-1]).all()
+    steps = np.diff(norms)
+    assert steps[-1] < 0.01 * norms[-1]
+
+
 # ---------------------------------------------------------------- paths
 
 
