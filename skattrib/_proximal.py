@@ -19,7 +19,8 @@ import numpy as np
 from ._crammer_singer import proximal_slope, proximal_step
 from ._proximal_newton import Newton, Rows
 
-# rows with less slack than this, in units of the margin, take part in a step from the start
+# rows with less slack than this, in units of the margin, take part in a step from the start; in
+# later steps those with less than twice what scores moved by in the one before
 NEAR = 0.5
 
 # a step ends when 1/2 ||W - W(b)||^2 is so many times its proximal term; the last one goes on
@@ -101,10 +102,13 @@ class Step:
         step = self.rho * cap
         self.value = value = np.empty_like(start)
         scratch = np.empty(start.shape[1])
+        before, total = None, None
         last, stuck = np.inf, 0
         for _ in range(longest):
             proximal_step(start, self.score, step, own, cap, value)
-            G = self.W - self.rest + self.rows.weights(value, self.K, self.classes)
+            total = self._weights(value, before, total)
+            before = value.copy()
+            G = self.W - self.rest + total
             off = 0.5 * np.vdot(G, G)
             moved = 0.5 * np.sum(np.einsum("ij,ij->i", value - start, value - start) / step)
             if off <= min(accuracy * moved, most):
@@ -126,6 +130,16 @@ class Step:
             self.n_newton += 1
         proximal_step(start, self.score, step, own, cap, value)
         return False
+
+    def _weights(self, value, before, total):
+        """sum_i value_i x_i^T, from what it was before where few rows differ."""
+        if before is None:
+            return self.rows.weights(value, self.K, self.classes)
+        some = np.flatnonzero((value != before).any(axis=1))
+        if 2 * len(some) > len(value):
+            return self.rows.weights(value, self.K, self.classes)
+        classes = None if self.classes is None else self.classes[some]
+        return total + self.rows.take(some).weights(value[some] - before[some], self.K, classes)
 
     def gap(self):
         """What the rows and ||W - W(b)|| add to the gap after a step was solved."""
@@ -171,18 +185,18 @@ def proximal_point(search, W, tol, max_iter, verbose):
         return 0
     dual = search.objective - search.gap
     gap, primal = search.gap_at(W, slack)
-    loose, work, best, stalled = LOOSE, 0, gap, 0
+    loose, near, work, best, stalled = LOOSE, NEAR, 0, gap, 0
     while work < max_iter and stalled < MOST_STALLED and np.isfinite(gap):
-        inside = slack < NEAR
+        inside = slack < near
         step = Step(search, rows[inside], W, rho)
-        accuracy = loose
+        score, accuracy = step.score.copy(), loose
         while True:
             longest = min(LONGEST_STEP, max_iter - work) - step.n_newton
             met = step.solve(accuracy, 0.1 * gap, RESOLUTION * primal, longest)
             search.gap_at(step.W, slack)
             new = ~inside & (slack < 0.0)
             if met and new.any():
-                new = ~inside & (slack < 0.5 * NEAR)
+                new = ~inside & (slack < 0.5 * near)
                 inside |= new
                 step.extend(rows[new])
                 continue
@@ -204,6 +218,8 @@ def proximal_point(search, W, tol, max_iter, verbose):
                 f"[crammer_singer] Newton step {work}: relative gap {gap / primal:.2e} at rho = "
                 f"{rho:.1e}, {np.count_nonzero(slack <= 0)} open rows"
             )
+        # the next step will hardly go further
+        near = min(NEAR, 2.0 * abs(step.score[: len(score)] - score).max(initial=0.0))
         better = gap < 0.7 * best
         stalled = 0 if better else stalled + (1 if met and rho < HIGHEST else 3)
         loose = loose if better else max(0.1 * loose, TIGHTEST)

@@ -12,8 +12,9 @@ SMALL_FACTOR = 400
 # up to this many classes H is built class pair by class pair
 MOST_PAIRED = 16
 
-# rows are kept converted up to this many numbers, and converted when needed beyond
-KEPT = 2**24
+# rows are kept converted up to this share of X, and converted when needed, so many numbers at a
+# time, beyond
+KEPT, PIECE = 0.125, 2**17
 
 # bound on the numbers of a preconditioner
 LARGEST_PRECONDITIONER = 2**25
@@ -24,7 +25,9 @@ class Rows:
 
     def __init__(self, X, bias, rows, kept=None, dtype=np.float64):
         self.X, self.bias, self.rows, self.kept, self.dtype = X, bias, rows, kept, dtype
-        if kept is None and (sp.issparse(X) or len(rows) * (X.shape[1] + bias) <= KEPT):
+        # a small X in full
+        most = KEPT * (X.size + 2**18)
+        if kept is None and (sp.issparse(X) or len(rows) * (X.shape[1] + bias) <= most):
             self.kept = self._block(rows)
 
     def __len__(self):
@@ -43,7 +46,7 @@ class Rows:
         if self.kept is not None:
             yield slice(0, len(self.rows)), self.kept
             return
-        step = max(1, 2**20 // self.X.shape[1])
+        step = max(1, PIECE // self.X.shape[1])
         for first in range(0, len(self.rows), step):
             yield (
                 slice(first, min(first + step, len(self.rows))),
