@@ -48,14 +48,14 @@ CLASSES, CANDIDATES = 128, 32
 class Step:
     """One proximal step: the rows that may move, the centre (their duals, or alpha = 0), and W."""
 
-    def __init__(self, search, rows, W, rho, at_zero=False):
+    def __init__(self, search, rows, W, rho, means, at_zero=False):
+        self.means = means
         self.search, self.rho, self.W, self.at_zero = search, rho, W, at_zero
         self.K = search.K
         self.rows = Rows(search.X, search.bias, rows)
         self._start(rows, self.rows)
         # what all the other rows contribute
         self.rest = search.augmented() + self.rows.weights(self.held, self.K, self.classes)
-        self.means = ["classes", "single", "double"]
         self.n_newton = 0
 
     def _start(self, rows, blocks):
@@ -185,10 +185,11 @@ def proximal_point(search, W, tol, max_iter, verbose):
         return 0
     dual = search.objective - search.gap
     gap, primal = search.gap_at(W, slack)
+    means = ["classes", "single", "double"]
     loose, near, work, best, stalled = LOOSE, NEAR, 0, gap, 0
     while work < max_iter and stalled < MOST_STALLED and np.isfinite(gap):
         inside = slack < near
-        step = Step(search, rows[inside], W, rho)
+        step = Step(search, rows[inside], W, rho, means)
         score, accuracy = step.score.copy(), loose
         while True:
             longest = min(LONGEST_STEP, max_iter - work) - step.n_newton
@@ -220,6 +221,8 @@ def proximal_point(search, W, tol, max_iter, verbose):
             )
         # the next step will hardly go further
         near = min(NEAR, 2.0 * abs(step.score[: len(score)] - score).max(initial=0.0))
+        # what was too inaccurate will not do for a larger rho
+        means = step.means or ["single", "double"]
         better = gap < 0.7 * best
         stalled = 0 if better else stalled + (1 if met and rho < HIGHEST else 3)
         loose = loose if better else max(0.1 * loose, TIGHTEST)
@@ -234,7 +237,7 @@ def proximal_point(search, W, tol, max_iter, verbose):
     return work
 
 
-def settle(search, tol, max_iter, verbose):
+def settle_duals(search, tol, max_iter, verbose):
     """Replaces duals of a gap below tol by well-defined ones; returns the number of Newton steps.
 
     They are the unique maximizer of D(beta) - sum_i ||alpha_i||^2 / (2 rho C s_i) for the smallest
@@ -252,10 +255,10 @@ def settle(search, tol, max_iter, verbose):
     rho, accuracy, climbed = STAIR**rung, ROUGH, False
     # at the centre alpha = 0 rows of slack 2 / rho have all their mass on one class
     inside = known < 8.0 / rho
-    step = Step(search, rows[inside], W, rho, at_zero=True)
+    step = Step(search, rows[inside], W, rho, ["classes", "single", "double"], at_zero=True)
     while True:
         step.rho = STAIR**rung
-        longest = min(LONGEST_STEP, max_iter - step.n_newton)
+        longest = min(LONGEST_STEP, max_iter) - step.n_newton
         met = step.solve(accuracy, np.inf, RESOLUTION * search.objective, longest)
         far = np.sqrt(np.sum((step.W - W) ** 2))
         due = np.flatnonzero(~inside & (known - far * search.reach < 3.0 / step.rho))

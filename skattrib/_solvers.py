@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ._ascent import Ascent, CrammerSingerResult
-from ._proximal import proximal_point, settle
+from ._proximal import proximal_point, settle_duals
 
 __all__ = ["CrammerSingerResult", "crammer_singer", "crammer_singer_path"]
 
@@ -35,6 +35,7 @@ def crammer_singer(
     tol: float = 1e-4,
     max_iter: int = 1000,
     dual_init: np.ndarray | sp.sparray | None = None,
+    settle: bool = False,
     random_state=None,
     verbose: int = 0,
 ) -> CrammerSingerResult:
@@ -62,6 +63,8 @@ def crammer_singer(
         their share.
     dual_init : like the returned dual, optional
         Where to start; made feasible if it is not.
+    settle : bool
+        Whether to make the duals well defined where the optimum leaves them free (see Notes).
     random_state : int, RandomState or None
         Order of the visits.
     verbose : int
@@ -93,12 +96,17 @@ def crammer_singer(
     alone, never on time.
 
     W is unique, the duals are so only up to changes that leave ``alpha^T X`` alone and the loss
-    optimal. Two rules choose among them. Rows equal in features and label are solved as one and
-    share their duals in proportion to weight. Of a solution that has converged, the duals are then
-    settled: returned is the maximizer, which is unique, of
-    ``D(alpha) - sum_i ||alpha_i||^2 / (2 rho C s_i)``, with the smallest power of four as rho that
-    leaves a gap of at most tol / 2. Smaller tolerances approach the smallest
-    ``sum_i ||alpha_i||^2 / s_i`` of all optimal duals.
+    optimal. Rows equal in features and label are always solved as one and share their duals in
+    proportion to weight. With `settle`, the duals of a search that has converged are replaced by
+    the maximizer, which is unique, of ``D(alpha) - sum_i ||alpha_i||^2 / (2 rho C s_i)``, with the
+    smallest power of four as rho that leaves a gap of at most tol / 2. Smaller tolerances approach
+    the smallest ``sum_i ||alpha_i||^2 / s_i`` of all optimal duals. Where float64 does not resolve
+    them within tol, duals stay as they are.
+
+    Measured on 1,437 digits and 6,000 deep features of Fashion-MNIST at C mean ||x||^2 of 1 and
+    100, another order of rows, seed or engine moves attributions by up to 0.2 of the largest at
+    tol=1e-4 and 0.01 at 1e-6 without `settle`, and by 2e-7 with it where duals were settled.
+    Settling costs as many Newton steps as a hard problem's solution.
 
     References
     ----------
@@ -112,7 +120,7 @@ def crammer_singer(
     _check_search(tol, max_iter)
     search = Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
     seed = _seed(random_state)
-    result = search.result(_solve(search, None, tol, max_iter, seed, verbose), tol)
+    result = search.result(_solve(search, None, tol, max_iter, seed, verbose, settle), tol)
     if not result.converged:
         _warn(result, search.difficulty, tol)
     return result
@@ -129,6 +137,7 @@ def crammer_singer_path(
     tol: float = 1e-4,
     max_iter: int = 1000,
     dual_init: np.ndarray | sp.sparray | None = None,
+    settle: bool = False,
     random_state=None,
     verbose: int = 0,
 ) -> list[CrammerSingerResult]:
@@ -136,7 +145,7 @@ def crammer_singer_path(
 
     Parameters
     ----------
-    X, y, n_classes, sample_weight, fit_intercept, tol, random_state, verbose
+    X, y, n_classes, sample_weight, fit_intercept, tol, settle, random_state, verbose
         See :func:`crammer_singer`.
     Cs : sequence of floats > 0
         In any order.
@@ -173,7 +182,8 @@ def crammer_singer_path(
         if last is not None:
             dual_init = last.dual * (Cs[k] / last_C)
         search = Ascent(X, y, Cs[k], n_classes, sample_weight, fit_intercept, dual_init)
-        last, last_C = search.result(_solve(search, W, tol, max_iter, seed, verbose), tol), Cs[k]
+        work = _solve(search, W, tol, max_iter, seed, verbose, settle)
+        last, last_C = search.result(work, tol), Cs[k]
         W = np.column_stack([last.coef, last.intercept]) if fit_intercept else last.coef
         last.dual = sp.csr_array(last.dual)
         last.seconds = time.perf_counter() - start
@@ -194,11 +204,11 @@ def _seed(random_state):
     return int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
 
 
-def _solve(search, W, tol, max_iter, seed, verbose, engine="auto"):
-    """Solves and settles the duals; returns sweeps and Newton steps."""
+def _solve(search, W, tol, max_iter, seed, verbose, settle=False, engine="auto"):
+    """Solves and, if asked, settles the duals; returns sweeps and Newton steps."""
     work = _search(search, W, tol, max_iter, seed, verbose, engine)
-    if search.gap <= tol * search.objective and work < max_iter:
-        work += settle(search, tol, max_iter - work, verbose)
+    if settle and search.gap <= tol * search.objective and work < max_iter:
+        work += settle_duals(search, tol, max_iter - work, verbose)
     return work
 
 
