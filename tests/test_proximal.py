@@ -222,7 +222,7 @@ def nearest(b, cap):
     return np.maximum(b - high, 0.0)
 
 
-@pytest.mark.parametrize("difficulty", [0.5, 30.0, 1e4])
+@pytest.mark.parametrize("difficulty", [0.5, 30.0, 300.0])
 @pytest.mark.parametrize("K", [3, 17])
 def test_duals_are_what_they_are_said_to_be(K, difficulty):
     """Maximizers of D(alpha) - sum_i ||alpha_i||^2 / (2 rho C s_i) for a power of four as rho."""
