@@ -217,7 +217,8 @@ cdef int _nearest(const double *start, const double *score, const double *move, 
                 size += 1
             else:
                 total += low
-        if size == before or size == 0:
+        # rounding may even let it grow
+        if size >= before or size == 0:
             break
         tau = total / size
         if size == 1:
