@@ -188,3 +188,80 @@ cdef class Problem:
                 )
             done += piece
             PyErr_CheckSignals()
+
+
+cdef int _nearest(const double *start, const double *score, const double *move, double t,
+                  double step, int own, double cap, int n, double *out) noexcept nogil:
+    """out = the point nearest to start + step (score + t move) with sum 0, out[own] >= -cap and the
+    others >= 0: beta less cap at the label's class. Members, those above their bounds, are the
+    entries below which out stays; returns their number, and marks the others by adding nothing."""
+    cdef double top = -1e300, best = -1e300, total, tau, low
+    cdef int k, size, before
+    for k in range(n):
+        out[k] = score[k] + t * move[k] if move != NULL else score[k]
+        top = max(top, out[k])
+    for k in range(n):
+        out[k] = start[k] + step * (out[k] - top)
+        best = max(best, out[k] + cap if k == own else out[k])
+    # tau is at least this much; the set above it only shrinks
+    tau = best - cap
+    size = n + 1
+    while True:
+        before = size
+        size = 0
+        total = 0.0
+        for k in range(n):
+            low = -cap if k == own else 0.0
+            if out[k] - low > tau or (before > n and out[k] - low >= best):
+                total += out[k]
+                size += 1
+            else:
+                total += low
+        # rounding may even let it grow
+        if size >= before or size == 0:
+            break
+        tau = total / size
+        if size == 1:
+            break
+    before = size
+    size = 0
+    for k in range(n):
+        low = -cap if k == own else 0.0
+        if before <= 1:
+            # all of the mass on one class, exactly
+            out[k] = (cap + low) if out[k] - low >= best and size == 0 else low
+            size += out[k] > low
+        elif out[k] - low > tau:
+            out[k] -= tau
+            size += 1
+        else:
+            out[k] = low
+    return size
+
+
+def proximal_step(const double[:, ::1] start, const double[:, ::1] score, const double[::1] step,
+                  const int32_t[::1] own, const double[::1] cap, double[:, ::1] out):
+    """Row by row the maximizer of <score, b> - ||b - start||^2 / (2 step) over the row's simplex."""
+    cdef Py_ssize_t i
+    cdef int n = score.shape[1]
+    with nogil:
+        for i in range(score.shape[0]):
+            _nearest(&start[i, 0], &score[i, 0], NULL, 0.0, step[i], own[i], cap[i], n, &out[i, 0])
+
+
+def proximal_slope(const double[:, ::1] start, const double[:, ::1] score,
+                   const double[:, ::1] move, double t, const double[::1] step,
+                   const int32_t[::1] own, const double[::1] cap, double[::1] scratch):
+    """sum_i <b_i, move_i> of the maximizers at score + t move."""
+    cdef Py_ssize_t i
+    cdef int k, n = score.shape[1]
+    cdef double total = 0.0, row
+    with nogil:
+        for i in range(score.shape[0]):
+            _nearest(&start[i, 0], &score[i, 0], &move[i, 0], t, step[i], own[i], cap[i], n,
+                     &scratch[0])
+            row = 0.0
+            for k in range(n):
+                row += scratch[k] * move[i, k]
+            total += row
+    return total

@@ -31,7 +31,7 @@ class CrammerSingerResult:
 
     Attributes
     ----------
-    dual : (n, K) float64 array, or CSR array when K > 64
+    dual : (n, K) float64 array, or CSR array when K > 64 and on a path
         alpha, feasible: rows sum to 0, 0 <= alpha[i, y_i] <= C s_i, the others <= 0.
     coef : (K, d) float64 array
         W(alpha) = sum_i alpha_i x_i^T.
@@ -42,7 +42,7 @@ class CrammerSingerResult:
     gap : float
         (P - D) / P of exactly this pair, in float64.
     n_iter : int
-        Work in sweeps over all rows, rounded up.
+        Work in sweeps over all rows, rounded up, and Newton steps.
     converged : bool
         Whether gap <= tol.
     seconds : float
@@ -129,7 +129,7 @@ class Ascent:
             self.work = self._weights(np.float32)
             self.worker = self._problem(*self.work)
         else:
-            self._use_float64()
+            self.use_float64()
 
     def _problem(self, w=None, b=None):
         X = self.X
@@ -163,7 +163,7 @@ class Ascent:
         shape = (d, padded) if sp.issparse(self.X) else (self.K, -(-d // LANES) * LANES)
         return aligned_zeros(shape, dtype), aligned_zeros(padded, dtype)
 
-    def _use_float64(self):
+    def use_float64(self):
         if self.X.dtype == np.float32:
             self.duals.use_float64()
             self.exact = self._problem(self.W, self.b)
@@ -190,11 +190,12 @@ class Ascent:
     def run(self, tol, max_iter, seed, verbose):
         """Sweeps until the relative gap is tol; returns the number of sweeps."""
         rows, work = self.rows, 0.0
+        cold, self.cold = self.cold, False
         slack = np.empty(len(rows), dtype=np.float32)
         # a row is settled while W has moved less than `safe` in all
         safe = np.full(len(rows), -np.inf)
         travelled = largest = 0.0
-        if self.cold and len(rows):
+        if cold and len(rows):
             left = np.empty_like(rows)
             for _ in range(min(2, max_iter)):
                 seed = self._in_runs(left, seed)
@@ -206,6 +207,7 @@ class Ascent:
             left = rows[slack <= NEARLY]
             done, seed = self._descend(left, 0.0, max_iter - work, seed)
             work += done
+        self._restart_weights()
         self._move(rows, 1.0)
         best, stalled = np.inf, 0
         while True:
@@ -242,7 +244,7 @@ class Ascent:
             stalled = 0 if gap < 0.7 * best else stalled + 1
             best = min(best, gap)
             if single and (gap <= FLOAT32_FLOOR * primal or stalled >= 5):
-                self._use_float64()
+                self.use_float64()
                 best, stalled = np.inf, 0
                 continue
             active = rows[safe <= travelled + NEARLY / self.reach]
@@ -260,6 +262,8 @@ class Ascent:
                 np.vdot(self.W - before[0], self.W - before[0])
                 + np.vdot(self.b - before[1], self.b - before[1])
             )
+        # at least this much slack is left
+        self.slack = (safe - travelled - eps) * self.reach
         return int(np.ceil(min(work, max_iter)))
 
     def _descend(self, left, target, budget, seed):
@@ -302,6 +306,64 @@ class Ascent:
 
     def _move(self, rows, sign):
         self.linear += self.exact.weights(rows, sign, self.W, self.b)
+
+    def augmented(self):
+        """W, with the constant feature's weights as its last column if there is one."""
+        W = (self.W.T if sp.issparse(self.X) else self.W)[: self.K, : self.X.shape[1]]
+        return np.column_stack([W, self.b[: self.K]]) if self.bias else W.copy()
+
+    def easier(self, difficulty, max_iter, seed):
+        """Takes the duals, scaled, of a rough solution at an easier C; returns its W and sweeps."""
+        factor = difficulty / self.difficulty
+        cap, row_cap = self.cap.copy(), self.row_cap
+        self.duals.scale(factor, factor * cap)
+        self.row_cap = factor * row_cap
+        n_iter = self.run(1e-2, max_iter, seed, 0)
+        W = self.augmented()
+        self.duals.scale(1.0 / factor, cap)
+        self.row_cap = row_cap
+        return W, n_iter
+
+    def gap_at(self, W, slack, rows=None):
+        """The gap and the primal value of any W beside the duals; slack of the rows at W.
+
+        Rows not among those given, if some are, are taken to add nothing to the gap.
+        """
+        if self.work[0].dtype == np.float32:
+            self.use_float64()
+        w, b = self.work
+        d = self.X.shape[1]
+        if sp.issparse(self.X):
+            w[:, : self.K] = W[:, :d].T
+        else:
+            w[:, :d] = W[:, :d]
+        if self.bias:
+            b[: self.K] = W[:, d]
+        off = W - self.augmented()
+        rows = self.rows if rows is None else rows
+        gap = self.worker.score(rows, slack) + 0.5 * np.vdot(off, off)
+        return gap, self._primal(gap)
+
+    def certify(self):
+        """The gap of the duals and W = W(beta), summed anew."""
+        self._restart_weights()
+        self._move(self.rows, 1.0)
+        self.slack = np.empty(len(self.rows), dtype=np.float32)
+        return self.measure(self.rows, self.slack)
+
+    def measure(self, rows, slack):
+        """The gap of the duals and W = W(beta), if only these rows may add to it."""
+        self.gap = self.exact.score(rows, slack)
+        self.objective = self._primal(self.gap)
+        return self.gap
+
+    def replace(self, rows, classes, values):
+        """New duals for some rows, at the listed classes."""
+        self._move(rows, -1.0)
+        self.duals.put(rows, classes, values)
+        for problem in (self.worker, self.exact):
+            self.duals.attach(problem, problem.state_dtype)
+        self._move(rows, 1.0)
 
     def _primal(self, gap):
         """P = D + gap at W = W(alpha), with the rows that have no features."""

@@ -49,6 +49,22 @@ class PaddedDuals:
         )
         self.stored = stored
 
+    def scale(self, factor, cap):
+        """Multiplies by factor, for caps that are as much larger."""
+        own = np.arange(len(self.y)), self.y
+        none = self.stored[own] <= -self.cap.astype(self.stored.dtype)
+        self.stored *= factor
+        self.cap[:] = cap
+        self.stored[own] = np.where(none, -cap, self.stored[own])
+
+    def values_at(self, rows, classes=None):
+        """What is stored for rows, at all classes, in float64."""
+        return self.stored[rows, : self.n_classes].astype(np.float64)
+
+    def put(self, rows, classes, values):
+        """Stores new values."""
+        self.stored[rows, : self.n_classes] = values
+
     def alpha(self, rows):
         """Feasible alpha in float64, as the kernels see it; zero outside rows."""
         alpha = np.zeros((len(self.y), self.n_classes))
@@ -81,16 +97,21 @@ class PackedDuals:
         row = np.repeat(np.arange(n), np.diff(start.indptr))
         rest = np.asarray(start.sum(axis=1)).ravel()
         scale = np.where(rest > cap, cap / np.where(rest > 0, rest, 1.0), 1.0)
-        self.count = (np.diff(start.indptr) + 1).astype(np.int32)
+        self._fill(row, start.indices, start.data * scale[row], -np.minimum(rest, cap))
+
+    def _fill(self, row, classes, values, own):
+        """Lays out the label's values and, row by row, the entries of other classes."""
+        count = np.bincount(row, minlength=len(self.y))
+        self.count = (count + 1).astype(np.int32)
         self.room = self.count + 3
         self.start = np.cumsum(self.room, dtype=np.int64) - self.room
-        self.classes = np.zeros(int(self.room.sum()) + n_classes + 2, dtype=np.int32)
-        self.values = np.zeros(len(self.classes), dtype=dtype)
-        self.classes[self.start] = y
-        self.values[self.start] = -np.minimum(rest, cap)
-        place = self.start[row] + 1 + np.arange(len(row)) - start.indptr[row]
-        self.classes[place] = start.indices
-        self.values[place] = start.data * scale[row]
+        self.classes = np.zeros(int(self.room.sum()) + self.n_classes + 2, dtype=np.int32)
+        self.values = np.zeros(len(self.classes), dtype=self.dtype)
+        self.classes[self.start] = self.y
+        self.values[self.start] = own
+        place = self.start[row] + 1 + np.arange(len(row)) - (np.cumsum(count) - count)[row]
+        self.classes[place] = classes
+        self.values[place] = values
 
     def attach(self, problem, dtype):
         padded = -(-self.n_classes // LANES) * LANES
@@ -115,6 +136,67 @@ class PackedDuals:
         """Positions in the pool of all entries in use, row by row."""
         first = np.cumsum(self.count, dtype=np.int64) - self.count
         return np.repeat(self.start - first, self.count) + np.arange(self.count.sum())
+
+    def scale(self, factor, cap):
+        """Multiplies by factor, for caps that are as much larger."""
+        none = self.values[self.start] <= -self.cap.astype(self.dtype)
+        self.values *= factor
+        self.cap[:] = cap
+        self.values[self.start[none]] = -cap[none]
+
+    def _stored(self, rows):
+        """What is stored for rows, as CSR."""
+        count = self.count[rows].astype(np.int64)
+        first = np.cumsum(count) - count
+        entries = np.repeat(self.start[rows] - first, count) + np.arange(count.sum())
+        indptr = np.concatenate([[0], np.cumsum(count)])
+        values = self.values[entries].astype(np.float64)
+        return sp.csr_array(
+            (values, self.classes[entries], indptr), shape=(len(rows), self.n_classes)
+        )
+
+    def values_at(self, rows, classes=None):
+        """What is stored for rows, at all classes or the listed ones, in float64."""
+        stored = self._stored(rows)
+        if classes is None:
+            return stored.toarray()
+        out = np.empty(classes.shape)
+        for first in range(0, len(rows), 4096):
+            part = slice(first, first + 4096)
+            out[part] = np.take_along_axis(stored[part].toarray(), classes[part], axis=1)
+        return out
+
+    def candidates(self, rows, blocks, W, least):
+        """At least so many classes for each row: those on its list and then the highest scores."""
+        stored = self._stored(rows)
+        width = min(max(least, int(self.count.max())), self.n_classes)
+        out = np.empty((len(rows), width), dtype=np.int64)
+        for part, block in blocks.blocks():
+            score = block @ W.T
+            listed = stored[part]
+            row = np.repeat(np.arange(len(score)), np.diff(listed.indptr))
+            score[row, listed.indices] = np.inf
+            out[part] = np.argpartition(-score, width - 1, axis=1)[:, :width]
+        return out
+
+    def put(self, rows, classes, values):
+        """Stores new values; the kernels must be attached again."""
+        row = np.repeat(np.arange(len(self.y)), self.count)
+        entries = self._entries()
+        changed = np.zeros(len(self.y), dtype=bool)
+        changed[rows] = True
+        keep = ~changed[row] & (self.classes[entries] != self.y[row])
+        if classes is None:
+            classes = np.broadcast_to(np.arange(self.n_classes), values.shape)
+        label = classes == self.y[rows][:, None]
+        own = self.values[self.start].astype(np.float64)
+        own[rows] = values[label]
+        at, k = np.nonzero(~label & (values > 0))
+        row = np.concatenate([row[keep], rows[at]])
+        order = np.argsort(row, kind="stable")
+        new_classes = np.concatenate([self.classes[entries[keep]], classes[at, k]])
+        new_values = np.concatenate([self.values[entries[keep]], values[at, k]])
+        self._fill(row[order], new_classes[order], new_values[order], own)
 
     def grow(self, worker, checker):
         """Drops what rows have left behind and makes room for at least one more dense row."""

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from ._ascent import Ascent, CrammerSingerResult
 from ._newton import SoftmaxResult, softmax_regression
+from ._proximal import proximal_point, settle_duals
 
 __all__ = [
     "CrammerSingerResult",
@@ -19,6 +20,15 @@ __all__ = [
     "crammer_singer_path",
     "softmax_regression",
 ]
+
+# the first engine solves alone up to about this C mean ||x||^2, with many classes up to more
+EASY, EASY_MANY = 20.0, 200.0
+
+# sweeps that it is given before the second takes over, and after the second has given up
+PATIENCE, PATIENCE_MANY = 100, 300
+
+# many classes: a Newton step costs so much more that the second engine is the last resort
+MANY = 128
 
 
 def crammer_singer(
@@ -32,14 +42,14 @@ def crammer_singer(
     tol: float = 1e-4,
     max_iter: int = 1000,
     dual_init: np.ndarray | sp.sparray | None = None,
+    settle: bool = False,
     random_state=None,
     verbose: int = 0,
 ) -> CrammerSingerResult:
-    """Crammer and Singer's multiclass SVM by sequential dual ascent, with a certified gap.
+    """Crammer and Singer's multiclass SVM at any C, with its duals and a certified gap.
 
     Minimizes ``1/2 ||W||^2 + C sum_i s_i xi_i`` with
-    ``xi_i = max_m (1[m != y_i] + w_m.x_i) - w_{y_i}.x_i`` and returns the dual variables too. Rows
-    equal in features and label are solved as one and share their duals in proportion to weight.
+    ``xi_i = max_m (1[m != y_i] + w_m.x_i) - w_{y_i}.x_i`` and returns the dual variables too.
 
     Parameters
     ----------
@@ -56,9 +66,12 @@ def crammer_singer(
     tol : float > 0
         Stop at the relative duality gap (P - D) / P.
     max_iter : int >= 1
-        Work at most, in sweeps over all rows; a sweep over few of them counts as their share.
+        Work at most, in sweeps over all rows and Newton steps; a sweep over few rows counts as
+        their share.
     dual_init : like the returned dual, optional
         Where to start; made feasible if it is not.
+    settle : bool
+        Whether to make the duals well defined where the optimum leaves them free (see Notes).
     random_state : int, RandomState or None
         Order of the visits.
     verbose : int
@@ -80,32 +93,43 @@ def crammer_singer(
 
     Notes
     -----
-    A sweep costs O(n d K), later sweeps visit only rows that are free or violate the optimality
-    conditions. The difficulty grows with C mean ||x||^2. Rows known to be settled are not scored
-    again while W has moved less than their slack allows.
+    Two engines share the duals, W and the gap. Sequential dual ascent solves easy problems: a sweep
+    costs O(n d K), later ones visit only rows that are free or violate the optimality conditions,
+    and rows known to be settled are not scored again while W has moved less than their slack
+    allows. The difficulty is C mean ||x||^2: beyond about 20 (200 with more than 128 classes), or
+    when ascent has not converged in 100 sweeps (300), the second engine takes over, proximal point
+    steps on the dual solved by a semismooth Newton method. It factorizes systems of at most 4,096
+    unknowns and uses preconditioned conjugate gradients beyond. The choice depends on the problem
+    alone, never on time.
+
+    W is unique, the duals are so only up to changes that leave ``alpha^T X`` alone and the loss
+    optimal. Rows equal in features and label are always solved as one and share their duals in
+    proportion to weight. With `settle`, the duals of a search that has converged are replaced by
+    the maximizer, which is unique, of ``D(alpha) - sum_i ||alpha_i||^2 / (2 rho C s_i)``, with the
+    smallest power of four as rho that leaves a gap of at most tol / 2. Smaller tolerances approach
+    the smallest ``sum_i ||alpha_i||^2 / s_i`` of all optimal duals. Where float64 does not resolve
+    them within tol, duals stay as they are.
+
+    Measured on 1,437 digits and 6,000 deep features of Fashion-MNIST at C mean ||x||^2 of 1 and
+    100, another order of rows, seed or engine moves attributions by up to 0.2 of the largest at
+    tol=1e-4 and 0.01 at 1e-6 without `settle`, and by 2e-7 with it where duals were settled.
+    Settling costs as many Newton steps as a hard problem's solution.
 
     References
     ----------
     Keerthi et al., "A sequential dual method for large scale multi-class linear SVMs", KDD 2008.
     Blondel, Fujino, Ueda, "Large-scale multiclass support vector machine training via Euclidean
     projection onto the simplex", ICPR 2014.
+    Rockafellar, "Monotone operators and the proximal point algorithm", SIAM J. Control Optim. 1976.
+    Li, Sun, Toh, "A highly efficient semismooth Newton augmented Lagrangian method for solving
+    Lasso problems", SIAM J. Optim. 2018.
     """
-    search = Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
     _check_search(tol, max_iter)
-    seed = int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
-    n_iter = search.run(tol, max_iter, seed, verbose)
-    result = search.result(n_iter, tol)
+    search = Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
+    seed = _seed(random_state)
+    result = search.result(_solve(search, None, tol, max_iter, seed, verbose, settle), tol)
     if not result.converged:
-        advice = (
-            f"C * mean ||x||^2 is {search.difficulty:.1e}: scale the features or lower C (the "
-            "solver is at home below 10), or raise max_iter."
-        )
-        warnings.warn(
-            f"The Crammer-Singer solver stopped after {n_iter} sweeps at a relative gap of "
-            f"{result.gap:.1e}, above tol={tol:.1e}. {advice}",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+        _warn(result, search.difficulty, tol)
     return result
 
 
@@ -120,6 +144,7 @@ def crammer_singer_path(
     tol: float = 1e-4,
     max_iter: int = 1000,
     dual_init: np.ndarray | sp.sparray | None = None,
+    settle: bool = False,
     random_state=None,
     verbose: int = 0,
 ) -> list[CrammerSingerResult]:
@@ -127,7 +152,7 @@ def crammer_singer_path(
 
     Parameters
     ----------
-    X, y, n_classes, sample_weight, fit_intercept, tol, random_state, verbose
+    X, y, n_classes, sample_weight, fit_intercept, tol, settle, random_state, verbose
         See :func:`crammer_singer`.
     Cs : sequence of floats > 0
         In any order.
@@ -156,29 +181,22 @@ def crammer_singer_path(
     if not Cs:
         raise ValueError("Cs is empty: give at least one C")
     _check_search(tol, max_iter)
-    seed = int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
+    seed = _seed(random_state)
     results: list = [None] * len(Cs)
-    last = None
+    W, last, last_C = None, None, 1.0
     for k in sorted(range(len(Cs)), key=Cs.__getitem__):
         start = time.perf_counter()
-        # rows at their bound stay there: duals grow with C
-        init = dual_init if last is None else results[last].dual * (Cs[k] / Cs[last])
-        found = crammer_singer(
-            X,
-            y,
-            Cs[k],
-            n_classes=n_classes,
-            sample_weight=sample_weight,
-            fit_intercept=fit_intercept,
-            tol=tol,
-            max_iter=max_iter,
-            dual_init=init,
-            random_state=seed,
-            verbose=verbose,
-        )
-        found.dual = sp.csr_array(found.dual)
-        found.seconds = time.perf_counter() - start
-        results[k], last = found, k
+        if last is not None:
+            dual_init = last.dual * (Cs[k] / last_C)
+        search = Ascent(X, y, Cs[k], n_classes, sample_weight, fit_intercept, dual_init)
+        work = _solve(search, W, tol, max_iter, seed, verbose, settle)
+        last, last_C = search.result(work, tol), Cs[k]
+        W = np.column_stack([last.coef, last.intercept]) if fit_intercept else last.coef
+        last.dual = sp.csr_array(last.dual)
+        last.seconds = time.perf_counter() - start
+        results[k] = last
+        if not last.converged:
+            _warn(last, search.difficulty, tol)
     return results
 
 
@@ -187,3 +205,51 @@ def _check_search(tol, max_iter):
         raise ValueError(f"tol must be a positive number, got {tol!r}")
     if not (isinstance(max_iter, Integral) and max_iter >= 1):
         raise ValueError(f"max_iter must be a positive integer, got {max_iter!r}")
+
+
+def _seed(random_state):
+    return int(check_random_state(random_state).randint(1, np.iinfo(np.int32).max))
+
+
+def _solve(search, W, tol, max_iter, seed, verbose, settle=False, engine="auto"):
+    """Solves and, if asked, settles the duals; returns sweeps and Newton steps."""
+    work = _search(search, W, tol, max_iter, seed, verbose, engine)
+    if settle and search.gap <= tol * search.objective and work < max_iter:
+        work += settle_duals(search, tol, max_iter - work, verbose)
+    return work
+
+
+def _search(search, W, tol, max_iter, seed, verbose, engine):
+    """Runs the engines; returns their sweeps and Newton steps.
+
+    W, if given, is the solution at a smaller C from which the duals are scaled: proximal steps
+    start there, or else at the rough solution of an easy problem.
+    """
+    hard = engine == "proximal"
+    easy, patience = (EASY, PATIENCE) if search.K <= MANY else (EASY_MANY, PATIENCE_MANY)
+    if engine == "auto":
+        hard = search.difficulty > easy and (search.cold or W is not None)
+    work = 0
+    if not hard or len(search.rows) == 0:
+        work = search.run(
+            tol, max_iter if engine == "ascent" else min(max_iter, patience), seed, verbose
+        )
+        if search.gap <= tol * search.objective or work >= max_iter:
+            return work
+        W = search.augmented()
+    elif W is None:
+        W, work = search.easier(min(EASY, search.difficulty), min(max_iter, PATIENCE), seed)
+    work += proximal_point(search, W, tol, max_iter - work, verbose)
+    if search.gap <= tol * search.objective:
+        return work
+    return work + search.run(tol, min(max_iter - work, patience), seed, verbose)
+
+
+def _warn(result, difficulty, tol):
+    warnings.warn(
+        f"The Crammer-Singer solver stopped after {result.n_iter} sweeps at a relative gap of "
+        f"{result.gap:.1e}, above tol={tol:.1e}. C * mean ||x||^2 is {difficulty:.1e}: scale the "
+        "features or lower C, or raise max_iter.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )

@@ -20,7 +20,9 @@ FLOORS = {
     "_scoring_kernels": 0,
     # functions of arrays
     "_duals": 1,
+    "_proximal_newton": 1,
     "_ascent": 2,
+    "_proximal": 2,
     "_scoring": 2,
     "_loss": 3,
     "_hessian": 4,

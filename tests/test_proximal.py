@@ -1,0 +1,300 @@
+"""The proximal engine and the path, against a generic QP solver and the first engine."""
+
+import numpy as np
+import pytest
+import reference
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from test_solvers import (
+    LAYOUTS,
+    Data,
+    check_against_qp,
+    check_result,
+    clusters,
+    distance,
+    real,
+    small,
+)
+
+from skattrib import _proximal, _proximal_newton, _solvers
+from skattrib._ascent import Ascent
+from skattrib._solvers import crammer_singer_path
+
+
+def solve(data, C, engine, tol=None, max_iter=3000, seed=1, dual_init=None, settle=False):
+    tol = tol or data.tol
+    search = Ascent(data.X, data.y, C, data.K, data.s, data.bias, dual_init)
+    work = _solvers._solve(search, None, tol, max_iter, seed, 0, settle, engine)
+    return search.result(work, tol)
+
+
+def certified(r):
+    """How far W may be from the optimum."""
+    return np.sqrt(r.gap * r.objective)
+
+
+# ---------------------------------------------------------------- a generic QP solver
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("K", [2, 3, 10, 70])
+@pytest.mark.parametrize(
+    "kind", ["plain", "weighted", "with_zero_weights", "with_repeated_rows", "with_zero_rows"]
+)
+def test_agrees_with_qp_solver(kind, K, bias):
+    data = small(kind, K, bias)
+    for difficulty in (3.0, 1e4):
+        C = data.C(difficulty)
+        r = solve(data, C, "proximal")
+        check_result(data, C, r)
+        assert r.converged
+        check_against_qp(data, C, r)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("K", [2, 3, 17])
+def test_agrees_with_qp_solver_at_every_C(K, layout):
+    X, y = clusters(30, 4, K, seed=9)
+    data = Data(X, y, K, bias=True)
+    for difficulty in (1e2, 1e4, 1e6):
+        C = data.C(difficulty)
+        r = solve(data.laid_out(layout), C, "auto", tol=1e-6)
+        check_result(data, C, r, tol=1e-6)
+        assert r.converged
+        check_against_qp(data, C, r)
+
+
+@pytest.mark.parametrize("difficulty", [1.0, 300.0, 1e5])
+@pytest.mark.parametrize("name", ["iris", "wine", "digits", "deep"])
+def test_converges_on_real_data_in_few_steps(name, difficulty):
+    data = real(name)
+    C = data.C(difficulty)
+    r = solve(data, C, "proximal", tol=1e-5)
+    check_result(data, C, r, tol=1e-5)
+    assert r.converged and r.n_iter < 600
+
+
+# ---------------------------------------------------------------- engines, layouts, starts
+
+
+@pytest.mark.parametrize("K", [2, 10, 70])
+def test_engines_agree(K):
+    X, y = clusters(200, 8, K, seed=1)
+    data = Data(X, y, K, np.linspace(0, 2, 200), True)
+    C = data.C(5.0)
+    first, second = (solve(data, C, engine, 1e-7) for engine in ("ascent", "proximal"))
+    assert first.converged and second.converged
+    assert distance(first, second.coef, second.intercept) <= certified(first) + certified(second)
+
+
+@pytest.mark.parametrize("K", [3, 17, 70])
+def test_layouts_agree(K):
+    X, y = clusters(120, 7, K, seed=2)
+    data = Data(X, y, K, np.linspace(0, 2, 120), True)
+    C = data.C(300.0)
+    results = [solve(data.laid_out(layout), C, "proximal", 1e-6) for layout in LAYOUTS]
+    for r in results:
+        assert r.converged
+        off = distance(r, results[0].coef, results[0].intercept)
+        assert off <= certified(r) + certified(results[0])
+
+
+@pytest.mark.parametrize("K", [3, 17])
+def test_every_way_to_newton_steps_agrees(K, monkeypatch):
+    X, y = clusters(150, 6, K, seed=3)
+    data = Data(X, y, K, None, True)
+    C = data.C(200.0)
+    usual = solve(data, C, "proximal", 1e-6)
+    changes = {
+        "conjugate gradients": {"LARGEST_FACTOR": 0, "SMALL_FACTOR": 0},
+        "one average class": {"LARGEST_FACTOR": 0, "SMALL_FACTOR": 0, "LARGEST_PRECONDITIONER": 60},
+        "diagonal": {"LARGEST_FACTOR": 0, "SMALL_FACTOR": 0, "LARGEST_PRECONDITIONER": 0},
+        "float32 factors": {"SMALL_FACTOR": 0},
+        "unpaired": {"MOST_PAIRED": 0},
+        "rows converted when needed": {"KEPT": 0},
+        "candidate classes": {"CLASSES": 2, "CANDIDATES": 5},
+    }
+    if K <= 16:
+        del changes["candidate classes"]
+    for name, change in changes.items():
+        with monkeypatch.context() as patch:
+            for constant, value in change.items():
+                patch.setattr(
+                    _proximal if hasattr(_proximal, constant) else _proximal_newton, constant, value
+                )
+            for layout in ("dense64", "csr32"):
+                r = solve(data.laid_out(layout), C, "proximal", 1e-6)
+                assert r.converged, (name, layout)
+                check_result(data.laid_out(layout), C, r, tol=1e-6)
+                off = distance(r, usual.coef, usual.intercept)
+                assert off <= certified(r) + certified(usual), (name, layout)
+
+
+@pytest.mark.parametrize("K", [3, 17, 70])
+def test_order_of_rows_and_classes_does_not_matter(K):
+    X, y = clusters(100, 6, K, seed=4)
+    data = Data(X, y, K, np.linspace(0.5, 2, 100), True)
+    C = data.C(100.0)
+    rng = np.random.default_rng(0)
+    rows, classes = rng.permutation(100), rng.permutation(K)
+    r = solve(data, C, "proximal", 1e-7)
+    turned = Data(X[rows], classes[y[rows]], K, data.s[rows], True)
+    r2 = solve(turned, C, "proximal", 1e-7)
+    off = distance(r, r2.coef[classes], r2.intercept[classes])
+    assert off <= certified(r) + certified(r2)
+
+
+@pytest.mark.parametrize("K", [3, 17, 70])
+def test_repeated_rows_are_weights(K):
+    X, y = clusters(60, 6, K, seed=5)
+    again = np.r_[np.arange(60), np.arange(20), np.arange(20)]
+    one = Data(X, y, K, np.where(np.arange(60) < 20, 3.0, 1.0))
+    many = Data(X[again], y[again], K)
+    C = one.C(1e3)
+    r, r2 = (solve(data, C, "proximal", 1e-7) for data in (one, many))
+    assert distance(r, r2.coef, r2.intercept) <= certified(r) + certified(r2)
+    alpha = reference.dense(r2.dual)
+    assert_allclose(alpha[60:80], alpha[:20], rtol=1e-12, atol=0)
+    assert_allclose(alpha[80:], alpha[:20], rtol=1e-12, atol=0)
+
+
+def test_a_solve_is_deterministic():
+    data = real("deep")
+    C = data.C(1e3)
+    r, r2 = (solve(data, C, "auto", 1e-5) for _ in range(2))
+    assert_array_equal(r.dual, r2.dual)
+    assert (r.gap, r.n_iter) == (r2.gap, r2.n_iter)
+
+
+@pytest.mark.parametrize("max_iter", [1, 5, 20, 60])
+@pytest.mark.parametrize("K", [3, 70])
+def test_honest_when_stopped_short(K, max_iter):
+    data = Data(*clusters(150, 8, K, seed=6), K, None, True)
+    C = data.C(1e4)
+    r = solve(data, C, "auto", 1e-8, max_iter=max_iter)
+    check_result(data, C, r, tol=1e-8)
+    assert r.n_iter <= max_iter + 1
+
+
+# ---------------------------------------------------------------- duals that are well defined
+
+
+def dependent(K):
+    """Rows in few dimensions, some of them the means of others: the duals are far from unique."""
+    X, y = clusters(160, 6, K, seed=8)
+    for k in range(40):
+        X[120 + k] = (X[k] + X[k + 40]) / 2
+        y[120 + k] = y[k]
+    X = X.astype(np.float32).astype(np.float64)
+    return Data(X, y, K, np.linspace(0.5, 2, 160), True)
+
+
+@pytest.mark.parametrize("layout", ["dense64", "dense32", "csr64"])
+@pytest.mark.parametrize("difficulty", [0.5, 30.0, 1e3])
+@pytest.mark.parametrize("K", [2, 5, 17])
+def test_duals_do_not_depend_on_the_way_to_them(K, difficulty, layout):
+    data = dependent(K).laid_out(layout)
+    C = data.C(difficulty)
+    tol = 1e-5
+    r = solve(data, C, "auto", tol, settle=True)
+    assert r.converged
+    size = abs(r.dual).max()
+    for engine, seed in [("ascent", 1), ("ascent", 2), ("proximal", 1)]:
+        other = solve(data, C, engine, tol, 20_000, seed, settle=True)
+        if other.converged:
+            assert_allclose(other.dual, r.dual, rtol=0, atol=1e-5 * size)
+        else:
+            assert engine == "ascent" and difficulty > 100
+    rng = np.random.default_rng(0)
+    rows, classes = rng.permutation(160), rng.permutation(K)
+    back = np.argsort(rows)
+    turned = Data(data.X[rows], classes[data.y[rows]], K, data.s[rows], True)
+    other = solve(turned, C, "auto", tol, settle=True)
+    assert_allclose(other.dual[back][:, classes], r.dual, rtol=0, atol=1e-5 * size)
+
+
+def nearest(b, cap):
+    """The nearest point of the simplex of size cap, by bisection."""
+    low, high = b.min() - cap, b.max()
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (low, middle) if np.maximum(b - middle, 0).sum() < cap else (middle, high)
+    return np.maximum(b - high, 0.0)
+
+
+@pytest.mark.parametrize("difficulty", [0.5, 30.0, 300.0])
+@pytest.mark.parametrize("K", [3, 17])
+def test_duals_are_what_they_are_said_to_be(K, difficulty):
+    """Maximizers of D(alpha) - sum_i ||alpha_i||^2 / (2 rho C s_i) for a power of four as rho."""
+    data = dependent(K)
+    C = data.C(difficulty)
+    r = solve(data, C, "auto", 1e-5, settle=True)
+    S = data.X @ r.coef.T + r.intercept + 1.0 - np.eye(K)[data.y]
+    errors = []
+    for rho in 4.0 ** np.arange(2, 25):
+        # stationary: beta is the projection of its centre plus the gradient's step
+        beta = [
+            nearest(C * s * np.eye(K)[label] + rho * C * s * score, C * s)
+            for s, label, score in zip(data.s, data.y, S, strict=True)
+        ]
+        alpha = C * data.s[:, None] * np.eye(K)[data.y] - beta
+        errors.append(abs(alpha - r.dual).max() / abs(r.dual).max())
+    # rho magnifies what W is rounded by
+    assert min(errors) < 1e-3
+
+
+def test_smaller_tolerances_approach_the_smallest_duals():
+    data = dependent(5)
+    C = data.C(10.0)
+    norms = []
+    for tol in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7):
+        r = solve(data, C, "auto", tol, settle=True)
+        norms.append(np.sum(r.dual**2 / data.s[:, None]))
+    assert (np.diff(norms) >= -1e-9 * norms[-1]).all()
+    steps = np.diff(norms)
+    assert steps[-1] < 0.01 * norms[-1]
+
+
+# ---------------------------------------------------------------- paths
+
+
+@pytest.mark.parametrize("K", [2, 10, 70])
+def test_path_agrees_with_single_solves(K):
+    X, y = clusters(150, 8, K, seed=7)
+    data = Data(X, y, K, np.linspace(0, 2, 150), True)
+    Cs = [data.C(v) for v in (1e3, 0.1, 30.0, 1.0, 1e5)]
+    path = crammer_singer_path(
+        X, y, Cs=Cs, n_classes=K, sample_weight=data.s, fit_intercept=True, tol=1e-6
+    )
+    assert len(path) == len(Cs)
+    for C, r in zip(Cs, path, strict=True):
+        assert sparse.issparse(r.dual) and r.dual.format == "csr" and r.seconds > 0
+        single = data.solve(C, tol=1e-6)
+        assert r.converged
+        assert distance(r, single.coef, single.intercept) <= certified(r) + certified(single)
+        dense = r.dual.toarray()
+        assert reference.infeasibility(dense, y, C, data.s) <= 1e-12
+        W, b = reference.weights(dense, X, True)
+        assert_allclose(r.coef, W, atol=1e-10 * abs(W).max())
+        assert_allclose(r.intercept, b, atol=1e-10 * abs(W).max())
+
+
+def test_path_goes_forward_from_the_last_solution():
+    data = real("digits")
+    Cs = [data.C(v) for v in (1.0, 1.01)]
+    path = crammer_singer_path(data.X, data.y, Cs=Cs, tol=1e-4)
+    assert path[1].n_iter < path[0].n_iter
+
+
+def test_path_takes_one_C_and_repeated_ones():
+    data = small("plain", 3)
+    path = crammer_singer_path(data.X, data.y, Cs=[1.0, 1.0], tol=1e-6)
+    assert [r.converged for r in path] == [True, True]
+    assert len(crammer_singer_path(data.X, data.y, Cs=2.0)) == 1
+
+
+@pytest.mark.parametrize("Cs", [[], [0.0], [1.0, -1.0], [np.nan], ["1"]])
+def test_path_refuses_bad_Cs(Cs):
+    data = small("plain", 3)
+    with pytest.raises(ValueError, match="C"):
+        crammer_singer_path(data.X, data.y, Cs=Cs)
