@@ -17,14 +17,15 @@ Lasso problems", SIAM J. Optim. 2018.
 import numpy as np
 
 from ._crammer_singer import proximal_slope, proximal_step
-from ._proximal_newton import Newton, Rows
+from ._proximal_newton import Kept, Newton
+from ._proximal_rows import Rows
 
 # rows with less slack than this, in units of the margin, take part in a step from the start; in
 # later steps those with less than twice what scores moved by in the one before
 NEAR = 0.5
 
 # a step ends when 1/2 ||W - W(b)||^2 is so many times its proximal term; the last one goes on
-LOOSE, TIGHTEST, CLOSEST = 1.0, 1e-4, 1e-9
+LOOSE, TIGHTEST, CLOSEST = 3.0, 1e-4, 1e-9
 LONGEST_STEP = 200
 
 # the search ends after so many steps in a row that leave the gap above 0.7 of the best; failed ones
@@ -48,8 +49,8 @@ CLASSES, CANDIDATES = 128, 32
 class Step:
     """One proximal step: the rows that may move, the centre (their duals, or alpha = 0), and W."""
 
-    def __init__(self, search, rows, W, rho, means, at_zero=False):
-        self.means = means
+    def __init__(self, search, rows, W, rho, kept, at_zero=False):
+        self.kept = kept
         self.search, self.rho, self.W, self.at_zero = search, rho, W, at_zero
         self.K = search.K
         self.rows = Rows(search.X, search.bias, rows)
@@ -117,7 +118,7 @@ class Step:
             place = np.arange(len(own)), own
             free[place] = value[place] > -cap
             system = Newton(self.rows, free, step, self.classes, self.K)
-            D = system.direction(G, self.means)
+            D = system.direction(G, self.kept)
             slope = np.vdot(G, D)
             stuck = stuck + 1 if -slope <= small and off >= 0.9 * last else 0
             last = off
@@ -180,16 +181,17 @@ def proximal_point(search, W, tol, max_iter, verbose):
     """
     rows = search.rows
     slack = np.empty(len(rows), dtype=np.float32)
-    rho = min(1.0, 10.0 / np.sqrt(search.difficulty))
+    rho = min(1.0, 5.0 / np.sqrt(search.difficulty))
     if search.certify() <= tol * search.objective:
         return 0
     dual = search.objective - search.gap
     gap, primal = search.gap_at(W, slack)
-    means = ["classes", "single", "double"]
+    kept = Kept()
     loose, near, work, best, stalled = LOOSE, NEAR, 0, gap, 0
     while work < max_iter and stalled < MOST_STALLED and np.isfinite(gap):
         inside = slack < near
-        step = Step(search, rows[inside], W, rho, means)
+        kept.renew()
+        step = Step(search, rows[inside], W, rho, kept)
         score, accuracy = step.score.copy(), loose
         while True:
             longest = min(LONGEST_STEP, max_iter - work) - step.n_newton
@@ -222,7 +224,7 @@ def proximal_point(search, W, tol, max_iter, verbose):
         # the next step will hardly go further
         near = min(NEAR, 2.0 * abs(step.score[: len(score)] - score).max(initial=0.0))
         # what was too inaccurate will not do for a larger rho
-        means = step.means or ["single", "double"]
+        kept.by_factor |= not kept.by_classes
         better = gap < 0.7 * best
         stalled = 0 if better else stalled + (1 if met and rho < HIGHEST else 3)
         loose = loose if better else max(0.1 * loose, TIGHTEST)
@@ -255,9 +257,10 @@ def settle_duals(search, tol, max_iter, verbose):
     rho, accuracy, climbed = STAIR**rung, ROUGH, False
     # at the centre alpha = 0 rows of slack 2 / rho have all their mass on one class
     inside = known < 8.0 / rho
-    step = Step(search, rows[inside], W, rho, ["classes", "single", "double"], at_zero=True)
+    step = Step(search, rows[inside], W, rho, Kept(), at_zero=True)
     while True:
         step.rho = STAIR**rung
+        step.kept.renew()
         longest = min(LONGEST_STEP, max_iter) - step.n_newton
         met = step.solve(accuracy, np.inf, RESOLUTION * search.objective, longest)
         far = np.sqrt(np.sum((step.W - W) ** 2))

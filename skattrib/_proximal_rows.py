@@ -1,0 +1,87 @@
+"""Some rows of X as float64 blocks, whatever the layout."""
+
+import numpy as np
+import scipy.sparse as sp
+
+# rows are kept converted up to this share of X, and converted when needed, so many numbers at a
+# time, beyond
+KEPT, PIECE = 0.125, 2**17
+
+
+class Rows:
+    """Some rows of X, with the constant feature, as float64 blocks."""
+
+    def __init__(self, X, bias, rows, kept=None, dtype=np.float64):
+        self.X, self.bias, self.rows, self.kept, self.dtype = X, bias, rows, kept, dtype
+        # a small X in full
+        most = KEPT * (X.size + 2**18)
+        if kept is None and (sp.issparse(X) or len(rows) * (X.shape[1] + bias) <= most):
+            self.kept = self._block(rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def _block(self, rows):
+        block = self.X[rows].astype(self.dtype)
+        if not self.bias:
+            return block
+        if sp.issparse(block):
+            return sp.hstack([block, np.ones((len(rows), 1), self.dtype)], format="csr")
+        return np.concatenate([block, np.ones((len(rows), 1), self.dtype)], axis=1)
+
+    def blocks(self):
+        """Pairs of a slice and its rows."""
+        if self.kept is not None:
+            yield slice(0, len(self.rows)), self.kept
+            return
+        step = max(1, PIECE // self.X.shape[1])
+        for first in range(0, len(self.rows), step):
+            yield (
+                slice(first, min(first + step, len(self.rows))),
+                self._block(self.rows[first : first + step]),
+            )
+
+    def take(self, some):
+        """A subset of them."""
+        kept = None if self.kept is None else self.kept[some]
+        return Rows(self.X, self.bias, self.rows[some], kept)
+
+    def join(self, other):
+        """Both sets."""
+        kept = None
+        if self.kept is not None and other.kept is not None:
+            stack = sp.vstack if sp.issparse(self.kept) else np.concatenate
+            kept = stack([self.kept, other.kept])
+            kept = sp.csr_array(kept) if sp.issparse(kept) else kept
+        return Rows(self.X, self.bias, np.concatenate([self.rows, other.rows]), kept)
+
+    def scores(self, W, classes=None):
+        """W x of each row, for all classes or the listed ones."""
+        width = W.shape[0] if classes is None else classes.shape[1]
+        out = np.empty((len(self.rows), width), dtype=self.dtype)
+        for part, block in self.blocks():
+            s = block @ W.T
+            out[part] = s if classes is None else np.take_along_axis(s, classes[part], axis=1)
+        return out
+
+    def weights(self, A, n_classes, classes=None):
+        """sum_i A_i x_i^T."""
+        out = np.zeros((n_classes, self.X.shape[1] + self.bias), dtype=self.dtype)
+        for part, block in self.blocks():
+            a = A[part]
+            if classes is not None:
+                product = listed(a, classes[part], n_classes).T @ block
+                out += product.toarray() if sp.issparse(product) else product
+            else:
+                out += (block.T @ a).T
+        return out
+
+    def block(self):
+        """All of them."""
+        return self._block(self.rows) if self.kept is None else self.kept
+
+
+def listed(A, classes, n_classes):
+    """Values at the listed classes of each row, as CSR."""
+    row, k = np.nonzero(A)
+    return sp.csr_array((A[row, k], (row, classes[row, k])), shape=(len(A), n_classes))
