@@ -189,7 +189,7 @@ def proximal_point(search, W, tol, max_iter, verbose):
     kept = Kept()
     loose, near, work, best, stalled = LOOSE, NEAR, 0, gap, 0
     while work < max_iter and stalled < MOST_STALLED and np.isfinite(gap):
-        inside = slack < near
+        inside = np.flatnonzero(slack < near)
         kept.renew()
         step = Step(search, rows[inside], W, rho, kept)
         score, accuracy = step.score.copy(), loose
@@ -197,14 +197,19 @@ def proximal_point(search, W, tol, max_iter, verbose):
             longest = min(LONGEST_STEP, max_iter - work) - step.n_newton
             met = step.solve(accuracy, 0.1 * gap, RESOLUTION * primal, longest)
             search.gap_at(step.W, slack)
-            new = ~inside & (slack < 0.0)
-            if met and new.any():
-                new = ~inside & (slack < 0.5 * near)
-                inside |= new
+            outside = np.ones(len(rows), dtype=bool)
+            outside[inside] = False
+            some_left = (outside & (slack < 0.0)).any()
+            if met and some_left:
+                new = np.flatnonzero(outside & (slack < 0.5 * near))
+                inside = np.concatenate([inside, new])
                 step.extend(rows[new])
                 continue
             search.replace(step.rows.rows, step.classes, step.value)
-            gap, primal = search.gap_at(step.W, slack)
+            due = slice(None) if some_left else inside
+            part = slack[due]
+            gap, primal = search.gap_at(step.W, part, rows[due])
+            slack[due] = part
             if gap > tol * primal:
                 break
             # W(beta), which is returned, is as good as W only after a step solved closely

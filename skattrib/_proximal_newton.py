@@ -19,6 +19,9 @@ MOST_PAIRED = 16
 # residual that conjugate gradients leave
 RESIDUAL = 0.3
 
+# iterations of conjugate gradients: those after which a factor is tried, and at most
+SHORT, LONG = 25, 400
+
 # bound on the numbers of a preconditioner
 LARGEST_PRECONDITIONER = 2**25
 
@@ -58,7 +61,7 @@ class Newton:
         self.by_edges = self.n_edges <= (weights if self.paired else 2 * weights)
         smallest = self.n_edges if self.by_edges else weights
         if kept.by_classes and smallest > SMALL_FACTOR:
-            D, kept.by_classes = self._iterative(G, kept, 25)
+            D, kept.by_classes = self._iterative(G, kept, SHORT)
             if kept.by_classes:
                 return D
         if kept.by_factor and smallest <= LARGEST_FACTOR:
@@ -71,7 +74,7 @@ class Newton:
                     pass
                 kept.factor = None
             kept.by_factor = False
-        D = self._iterative(G, kept, 400)[0]
+        D = self._iterative(G, kept, LONG)[0]
         return D if np.vdot(G, D) < 0.0 else -G
 
     def _factor(self, kept):

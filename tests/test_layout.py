@@ -20,9 +20,11 @@ FLOORS = {
     "_scoring_kernels": 0,
     # functions of arrays
     "_duals": 1,
-    "_proximal_newton": 1,
+    "_proximal_rows": 0,
+    "_proximal_factors": 1,
+    "_proximal_newton": 2,
     "_ascent": 2,
-    "_proximal": 2,
+    "_proximal": 3,
     "_scoring": 2,
     "_loss": 3,
     "_hessian": 4,

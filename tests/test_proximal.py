@@ -16,9 +16,11 @@ from test_solvers import (
     small,
 )
 
-from skattrib import _proximal, _proximal_newton, _solvers
+from skattrib import _proximal, _proximal_factors, _proximal_newton, _proximal_rows, _solvers
 from skattrib._ascent import Ascent
 from skattrib._solvers import crammer_singer_path
+
+MODULES = [_proximal, _proximal_newton, _proximal_factors, _proximal_rows]
 
 
 def solve(data, C, engine, tol=None, max_iter=3000, seed=1, dual_init=None, settle=False):
@@ -109,7 +111,8 @@ def test_every_way_to_newton_steps_agrees(K, monkeypatch):
         "conjugate gradients": {"LARGEST_FACTOR": 0, "SMALL_FACTOR": 0},
         "one average class": {"LARGEST_FACTOR": 0, "SMALL_FACTOR": 0, "LARGEST_PRECONDITIONER": 60},
         "diagonal": {"LARGEST_FACTOR": 0, "SMALL_FACTOR": 0, "LARGEST_PRECONDITIONER": 0},
-        "float32 factors": {"SMALL_FACTOR": 0},
+        "factors that follow nothing": {"LARGEST_BORDER": 0, "LARGEST_UPDATE": 0},
+        "factors after conjugate gradients": {"SMALL_FACTOR": 0, "SHORT": 1},
         "unpaired": {"MOST_PAIRED": 0},
         "rows converted when needed": {"KEPT": 0},
         "candidate classes": {"CLASSES": 2, "CANDIDATES": 5},
@@ -119,15 +122,53 @@ def test_every_way_to_newton_steps_agrees(K, monkeypatch):
     for name, change in changes.items():
         with monkeypatch.context() as patch:
             for constant, value in change.items():
-                patch.setattr(
-                    _proximal if hasattr(_proximal, constant) else _proximal_newton, constant, value
-                )
+                owner = next(module for module in MODULES if hasattr(module, constant))
+                patch.setattr(owner, constant, value)
             for layout in ("dense64", "csr32"):
                 r = solve(data.laid_out(layout), C, "proximal", 1e-6)
                 assert r.converged, (name, layout)
                 check_result(data.laid_out(layout), C, r, tol=1e-6)
                 off = distance(r, usual.coef, usual.intercept)
                 assert off <= certified(r) + certified(usual), (name, layout)
+
+
+@pytest.mark.parametrize("sparse_rows", [False, True])
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("by_edges", [False, True])
+def test_factors_follow_their_rows(by_edges, listed, sparse_rows, monkeypatch):
+    """Whatever rows are freed and bound on the way, H^-1 is that of a dense H."""
+    monkeypatch.setattr(_proximal_factors, "LARGEST_BORDER", 10.0)
+    monkeypatch.setattr(_proximal_factors, "LARGEST_UPDATE", 10.0)
+    rng = np.random.default_rng(0)
+    n, d, K, width = 30, 4, 7, 5
+    X = rng.normal(size=(n, d))
+    rows = _proximal_rows.Rows(sparse.csr_array(X) if sparse_rows else X, True, np.arange(n))
+    phi = np.column_stack([X, np.ones(n)])
+    scale = rng.uniform(0.1, 3.0, n)
+    classes = np.array([rng.permutation(K)[:width] for _ in range(n)]) if listed else None
+    width = width if listed else K
+    free = rng.random((n, width)) < 0.4
+    kept = _proximal_newton.Kept()
+    followed = None
+    for _ in range(8):
+        H = np.eye(K * (d + 1))
+        for i in range(n):
+            J = np.flatnonzero(free[i]) if classes is None else classes[i][free[i]]
+            if len(J):
+                e = np.isin(np.arange(K), J).astype(float)
+                H += scale[i] * np.kron(
+                    np.diag(e) - np.outer(e, e) / len(J), np.outer(phi[i], phi[i])
+                )
+        system = _proximal_newton.Newton(rows, free.copy(), scale, classes, K)
+        system.by_edges, system.paired = by_edges, not (sparse_rows or listed)
+        G = rng.normal(size=(K, d + 1))
+        found = system._factor(kept).solve(G)
+        expected = np.linalg.solve(H, G.ravel()).reshape(G.shape)
+        assert_allclose(found, expected, rtol=0, atol=1e-10 * abs(expected).max())
+        followed = followed or kept.factor
+        assert kept.factor is followed
+        change = rng.integers(n, size=5)
+        free[change] = rng.random((5, width)) < 0.5
 
 
 @pytest.mark.parametrize("K", [3, 17, 70])
