@@ -65,7 +65,8 @@ def test_the_table_is_a_frame(result):
     assert {"leave_one_out_slope", "nonzero_share", "rows_for_mass", "accuracy"} <= set(frame)
     assert frame[list(COST)].gt(0).all(axis=None)
     missing = frame.isna()
-    assert missing.loc["cosine", "completeness"] and missing.to_numpy().sum() == 1
+    assert missing.loc["cosine", ["faithfulness", "completeness"]].all()
+    assert missing.to_numpy().sum() == 3  # the agreement as well
 
 
 def test_scores_are_those_of_the_metrics(result):
@@ -81,6 +82,13 @@ def test_scores_are_those_of_the_metrics(result):
         if name != "cosine":
             f = fitted.decision_function(X_TEST).max(axis=1)
             assert_allclose(row.completeness, metrics.completeness_error(T, f), atol=1e-12)
+            model = clone(MODEL).fit(X, Y)
+            expected = metrics.faithfulness(
+                fitted.decision_function(X_TEST), model.decision_function(X_TEST)
+            )
+            assert_allclose(row.faithfulness, expected.correlation)
+            assert row.faithfulness_agreement == expected.agreement
+    assert table.faithfulness["influence"] > table.faithfulness["dualview"]
     assert table.self_influence["cosine"] == 0.5  # a cosine of 1 each
     assert table.linear_datamodeling.idxmax() == "influence"
     assert table.mislabel_detection["influence"] > 0.9
@@ -122,7 +130,7 @@ def test_merged_classes():
 
 def test_ranks(result):
     ranks = pd.DataFrame(result.ranks, index=list(EXPLAINERS))
-    assert set(ranks) == set(METRICS) - {"completeness", "sparsity"}
+    assert set(ranks) == set(METRICS) - {"faithfulness", "completeness", "sparsity"}
     scores = pd.DataFrame(result.table).set_index("explainer")[list(ranks)]
     assert_array_equal(ranks, scores.rank(ascending=False))
     assert_allclose(result.average_rank, ranks.mean(axis=1))
@@ -155,9 +163,14 @@ def test_what_can_be_had_by_default():
         few, X, two, X_TEST, Y_TEST < 5, estimator=MODEL, n_subsets=3, n_left_out=2, **options
     ).table
     assert "subclass_detection" not in found
-    for name in ("linear_datamodeling", "leave_one_out", "leave_one_out_slope"):
+    for name in ("linear_datamodeling", "leave_one_out", "leave_one_out_slope", "rows_for_mass"):
         assert found[f"{name}_low"][0] <= found[name][0] <= found[f"{name}_high"][0]
     assert found["completeness"][0] < 1e-5  # two classes, either sign
+    for name in ("completeness", "faithfulness", "faithfulness_agreement"):
+        assert found[f"{name}_low"][0] <= found[name][0] <= found[f"{name}_high"][0] + 1e-12
+    model, own = clone(MODEL).fit(X, two), clone(few["representer"]).fit(X, two)
+    expected = metrics.faithfulness(own.decision_function(X_TEST), model.decision_function(X_TEST))
+    assert_allclose(found["faithfulness"][0], expected.correlation)
 
 
 def test_a_shortcut_that_none_falls_for():
@@ -192,6 +205,7 @@ def test_explainers_are_not_fitted_themselves(result):
         ({"metrics": ["lds"]}, "there is no metric 'lds'; choose from class_detection"),
         ({"metrics": ["linear_datamodeling"]}, "needs an estimator to retrain, or subset_truth"),
         ({"metrics": ["leave_one_out"]}, "needs an estimator to retrain, or leave_one_out_truth"),
+        ({"metrics": ["faithfulness"]}, "needs an estimator to compare with"),
         ({"metrics": ["subclass_detection"]}, "needs y_test"),
         ({"metrics": ["shortcut_detection"]}, "needs y_test"),
         ({"y": Y < 5, "y_test": Y_TEST < 5, "metrics": ["subclass_detection"]}, "three classes"),
