@@ -22,9 +22,11 @@ from skattrib import (
     SimilarityExplainer,
     compare_explainers,
 )
-from skattrib.comparison import METRICS
 
 PICTURES = Path(os.environ.get("SKATTRIB_PICTURES", Path(__file__).parents[1] / "docs"))
+METRICS = ["class_detection", "subclass_detection", "mislabel_detection", "shortcut_detection"]
+METRICS += ["linear_datamodeling", "leave_one_out", "self_influence"]
+METRICS += ["faithfulness", "completeness", "sparsity"]
 SHOWN = [name for name in METRICS if name != "sparsity"]
 SHOWN += ["leave_one_out_slope", "faithfulness_agreement", "nonzero_share", "shortcut_rows"]
 SHOWN += ["accuracy", "fit_seconds", "seconds_per_row", "peak_mb", "average_rank"]

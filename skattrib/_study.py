@@ -23,10 +23,18 @@ METRICS = (
     "linear_datamodeling",
     "leave_one_out",
     "self_influence",
+    "data_removal",
+    "mislabel_support",
+    "coreset",
+    "pruning",
+    "debugging",
     "faithfulness",
     "completeness",
     "sparsity",
 )
+# retrained for each explainer anew, and so only on request
+RETRAINED = {"data_removal", "mislabel_support", "coreset", "pruning", "debugging"}
+LOWEST_IS_BEST = {"pruning"}
 # not ranked: what a method is like, not how right it is
 DESCRIPTIONS = {"faithfulness", "completeness", "sparsity"}
 
@@ -45,7 +53,7 @@ class Study:
         self.m = self.X_test.shape[0]
         rng = check_random_state(random_state)
         # one for each use, so that a metric's score does not depend on the others chosen
-        kinds = ("merge", "flip", "mark", "subsets", "left out", "bootstrap", "model")
+        kinds = ("merge", "flip", "mark", "subsets", "left out", "bootstrap", "model", "curves")
         self.seeds = {kind: int(rng.randint(2**31 - 1)) for kind in kinds}
 
     def check(self, explainers, estimator, truths):
@@ -58,7 +66,8 @@ class Study:
             raise ValueError(f"y_test has shape {self.y_test.shape} but X_test has {self.m} rows.")
         missing = {}
         if self.y_test is None:
-            missing |= dict.fromkeys(("subclass_detection", "shortcut_detection"), "y_test")
+            needy = "subclass_detection", "shortcut_detection", "coreset", "pruning", "debugging"
+            missing |= dict.fromkeys(needy, "y_test")
         if len(np.unique(self.y)) < 3:
             missing["subclass_detection"] = "three classes or more"
         if estimator is None:
@@ -69,8 +78,10 @@ class Study:
                 if truths[name] is None:
                     missing[name] = f"an estimator to retrain, or {parameter}"
             missing["faithfulness"] = "an estimator to compare with"
+            missing |= dict.fromkeys(RETRAINED, "an estimator to retrain")
         if self.metrics is None:
-            self.metrics = [name for name in METRICS if name not in {*missing, "self_influence"}]
+            left_out = {*missing, "self_influence"} | RETRAINED
+            self.metrics = [name for name in METRICS if name not in left_out]
         self.metrics = list(self.metrics)
         for name in self.metrics:
             if name not in METRICS:
@@ -87,7 +98,7 @@ class Study:
             self.merged = merge_classes(
                 self.y, groups, n_groups=n_groups, random_state=seeds["merge"]
             )[0]
-        if wanted & {"mislabel_detection", "self_influence"}:
+        if wanted & {"mislabel_detection", "self_influence", "debugging"}:
             self.noisy, self.is_flipped = flip_labels(self.y, flipped, random_state=seeds["flip"])
         if "shortcut_detection" in wanted:
             self.marked_class = np.unique(self.y)[0] if marked_class is None else marked_class
@@ -103,7 +114,7 @@ class Study:
 
     def retrain(self, estimator, truths, n_subsets, fraction, n_left_out, n_jobs):
         """Measure the ground truth that is wanted and not at hand."""
-        self.truths = dict(truths)
+        self.truths, self.estimator, self.n_jobs = dict(truths), estimator, n_jobs
         data = estimator, self.X, self.y, self.X_test
         options = {"n_jobs": n_jobs, "verbose": self.verbose}
         if "linear_datamodeling" in self.metrics and truths["linear_datamodeling"] is None:
@@ -116,10 +127,11 @@ class Study:
             self.truths["leave_one_out"] = leave_one_out_outputs(
                 *data, rows=rows.tolist(), random_state=self.seeds["left out"], **options
             )
-        if "faithfulness" in self.metrics:
+        if {"faithfulness", "data_removal", "mislabel_support"} & set(self.metrics):
             job = estimator, self.X, self.y, derived(self.seeds["model"])
             ((_, model),) = run(_fit, [job], n_jobs=1)
-            self.outputs = self._decisions(model)
+            self.predicted = model.predict(self.X_test)
+            self.outputs = self._decisions(model) if "faithfulness" in self.metrics else None
 
     def line(self, name, explainer, memory):
         """All columns of one explainer."""
@@ -152,8 +164,17 @@ class Study:
                 attributions = one.attribute(self.X_test)
                 score = scores.subclass_detection_score
                 self._add(out, metric, score, attributions, self.y, self.y_test)
-            elif metric in ("mislabel_detection", "self_influence"):
+            elif metric in ("data_removal", "mislabel_support"):
+                attributions = fitted.attribute(self.X_test, self.predicted)
+                out[metric] = self._mean_flipped(metric, attributions)
+            elif metric in ("coreset", "pruning"):
+                out[metric] = self._mean_accuracy(metric, T, self.y)
+            elif metric in ("mislabel_detection", "self_influence", "debugging"):
                 noisy = noisy or clone(explainer).fit(self.X, self.noisy)
+                if metric == "debugging":
+                    found = noisy.attribute(self.X_test)
+                    out[metric] = self._mean_accuracy(metric, found, self.noisy, self.y)
+                    continue
                 own = metric == "self_influence"
                 found = noisy.self_influence_ if own else noisy.attribute(self.X_test)
                 self._add(out, metric, scores.mislabel_detection_score, found, self.is_flipped)
@@ -188,6 +209,19 @@ class Study:
             return scores.leave_one_out_agreement(T, effects, rows=truth.rows, **options)
 
         return agreement, T, truth.effects
+
+    def _mean_flipped(self, metric, T):
+        score = scores.data_removal_support if metric == "data_removal" else scores.mislabel_support
+        data = self.estimator, self.X, self.y, self.X_test
+        return float(score(T, *data, **self._refits()).flipped.mean())
+
+    def _mean_accuracy(self, metric, T, *labels):
+        curve = getattr(scores, f"{metric}_curve")
+        data = self.estimator, self.X, *labels, self.X_test, self.y_test
+        return float(curve(T, *data, **self._refits()).accuracy.mean())
+
+    def _refits(self):
+        return {"n_jobs": self.n_jobs, "random_state": self.seeds["curves"]}
 
     def _fallen(self, name, explainer):
         one = clone(explainer).fit(self.marked_X, self.y)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.utils import Bunch
 
-from ._study import DESCRIPTIONS, METRICS, Study
+from ._study import DESCRIPTIONS, LOWEST_IS_BEST, METRICS, Study
 
 __all__ = ["METRICS", "compare_explainers"]
 
@@ -57,7 +57,8 @@ def compare_explainers(
         what "faithfulness" compares with: the kind of model that the attributions should tell of.
         Its tolerance should be far below the effect of a row, or "leave_one_out" measures noise.
     metrics : sequence of str, optional
-        By default all that can be had, but "self_influence".
+        By default all that can be had, but "self_influence" and those that retrain `estimator` for
+        each explainer, "data_removal" to "debugging".
 
         - "class_detection": the top row has the predicted class
         - "subclass_detection": of classes that are merged, the top row has the hidden one
@@ -65,6 +66,12 @@ def compare_explainers(
         - "self_influence": `self_influence_` finds them
         - "shortcut_detection": of test rows that fall for a planted mark, the top row carries it
         - "linear_datamodeling", "leave_one_out" (with its slope): agreement with retraining
+        - "data_removal", "mislabel_support": share of test rows whose prediction flips when the top
+          1, 2, 4, ... n / 2 rows are removed or relabelled, averaged over these; up to twice as
+          many refits of `estimator` as there are counts and test rows
+        - "coreset", "pruning": test accuracy with the top rows only, or (lower is better) without
+          them; "debugging": when flipped labels are mended in order of mean absolute attribution;
+          averaged over shares from 0.05 to 0.9, a refit each
         - "faithfulness": correlation of the decision values with those of `estimator` fitted to
           all rows (and "faithfulness_agreement": how often both predict the same); where there is
           a decision function
@@ -106,11 +113,12 @@ def compare_explainers(
             "explainer", one a metric, NaN where it does not exist for the explainer
             ("leave_one_out" also has "_slope", shortcut detection "shortcut_rows": how many test
             rows fell for it; "sparsity" is the means of "nonzero_share" and "rows_for_mass"; with
-            `confidence` also "_low" and "_high" of each), "accuracy" if there is `y_test`,
-            "fit_seconds", "seconds_per_row" of attributions, "peak_mb" and "average_rank".
+            `confidence` also "_low" and "_high", but of those that retrain for each explainer),
+            "accuracy" if there is `y_test`, "fit_seconds", "seconds_per_row" of attributions,
+            "peak_mb" and "average_rank".
         ranks : dict of str to list
-            For each metric but the last three, 1 for the highest score; ties share the mean of
-            their ranks.
+            For each metric but the last three, 1 for the best score; ties share the mean of their
+            ranks.
         average_rank : ndarray of shape (n_explainers,)
             Mean over those metrics that the explainer has.
         n_test : int
@@ -159,18 +167,18 @@ def compare_explainers(
     columns = list(dict.fromkeys(key for line in lines for key in line))
     table = {key: [line.get(key, np.nan) for line in lines] for key in columns}
     ranked = [name for name in study.metrics if name not in DESCRIPTIONS]
-    ranks = {name: _ranks(table[name]) for name in ranked}
+    ranks = {name: _ranks(table[name], name in LOWEST_IS_BEST) for name in ranked}
     average = _mean_of_known(list(ranks.values()), len(lines))
     table["average_rank"] = average.tolist()
     return Bunch(table=table, ranks=ranks, average_rank=average, n_test=study.m)
 
 
-def _ranks(values):
-    """1 for the highest; NaN where there is none."""
-    values = np.asarray(values, dtype=float)
+def _ranks(values, lowest_is_best):
+    """1 for the best; NaN where there is none."""
+    values = np.asarray(values, dtype=float) * (1 if lowest_is_best else -1)
     out = np.full(len(values), np.nan)
     known = ~np.isnan(values)
-    out[known] = rankdata(-values[known])
+    out[known] = rankdata(values[known])
     return out.tolist()
 
 
