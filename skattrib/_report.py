@@ -17,7 +17,10 @@ from skattrib.label_issues import find_label_issues
 
 COLUMNS = 5  # columns whose values are shown with each row
 ISSUES = 20  # suspicious rows shown
-LONGEST_BAR = 120  # pixels
+LONGEST_BAR = 70  # pixels to either side
+LABELS = 8  # labels whose rows are summed one by one
+DARKEST = 0.55  # opacity of the largest share
+RAISES, LOWERS = (31, 119, 180), (214, 39, 40)  # as on the page
 
 
 class Report:
@@ -65,6 +68,7 @@ class Report:
                 "suggested": cell(suggested),
                 "score": f"{score:.3g}",
                 "evidence": cell(train.ids[evidence]),
+                "evidence_image": thumbnail(train.X, evidence, shape),
             }
             for i, _, given, suggested, score, evidence in list(zip(*found.values(), strict=True))[
                 :ISSUES
@@ -114,17 +118,23 @@ def _explained(explainer, train, test, row, predicted, targets, top, shape):
             for value, i in zip(values[0], indices[0], strict=True)
             if (value > 0) == largest and value != 0
         ]
+    shares = _shares(explainer, train, X, target, entries)
+    columns = [] if shape else _largest(np.abs(shares).sum(axis=0), COLUMNS)
     peak = max((abs(entry["number"]) for entry in entries), default=1.0)
-    columns = [] if shape else _columns(explainer, train, X, target, entries)
-    for entry in entries:
+    darkest = np.abs(shares if shape else shares[:, columns]).max(initial=0.0)
+    for entry, share in zip(entries, shares, strict=True):
         i = entry["index"]
         entry |= {
             "id": cell(train.ids[i]),
             "label": cell(train.y[i]),
             "value": f"{entry['number']:+#.4g}",
-            "width": max(1, round(LONGEST_BAR * abs(entry["number"]) / peak)),
+            **_bar(entry["number"], peak),
             "image": thumbnail(train.X, i, shape),
-            "cells": _values(train, i, columns),
+            "map": share_map(share, darkest, shape),
+            "cells": [
+                (text, *_shade(share[c], darkest))
+                for c, text in zip(columns, _values(train, i, columns), strict=True)
+            ],
         }
     output, bound = decision_values(explainer, X, target)[0], ""
     if hasattr(explainer, "decision_error_bound"):
@@ -147,18 +157,54 @@ def _explained(explainer, train, test, row, predicted, targets, top, shape):
         "cells": _values(test, row, columns),
         "image": thumbnail(test.X, row, shape),
         "entries": entries,
+        "sums": _sums_by_label(explainer, train, X, target) if output is not None else [],
     }
 
 
-def _columns(explainer, train, X, target, entries):
-    """Columns that contribute most to the attributions shown."""
+def _sums_by_label(explainer, train, X, target):
+    """What the training rows of each label contribute together, the largest first."""
+    T = explainer.attribute(X, target)
+    T = (T.toarray() if sparse.issparse(T) else T)[0].astype(np.float64)
+    codes = np.searchsorted(explainer.classes_, train.y)
+    sums = np.bincount(codes, weights=T, minlength=len(explainer.classes_))
+    sums[np.abs(sums) <= 1e-12 * np.abs(T).sum()] = 0  # rounding
+    shown = _largest(np.abs(sums), LABELS if np.count_nonzero(sums) > LABELS + 1 else LABELS + 1)
+    found = [(cell(explainer.classes_[c]), sums[c]) for c in shown if sums[c] != 0]
+    if np.count_nonzero(sums) > len(shown):
+        left = np.delete(sums, shown)
+        found.append((f"{np.count_nonzero(left)} others", left.sum()))
+    peak = max((abs(value) for _, value in found), default=1.0) or 1.0
+    return [{"name": name, "value": f"{value:+#.4g}", **_bar(value, peak)} for name, value in found]
+
+
+def _bar(value, peak):
+    """Where a bar starts and how long it is, in pixels, of an axis with 0 in the middle."""
+    width = max(1, round(LONGEST_BAR * abs(value) / peak))
+    side = "for" if value > 0 else "against"
+    return {"side": side, "width": width, "start": LONGEST_BAR - (0 if value > 0 else width)}
+
+
+def _shares(explainer, train, X, target, entries):
+    """How much of each attribution shown goes through each column, (entries, columns)."""
+    n_columns = train.X.shape[1] if train.table is None else train.table.shape[1]
     if not entries:
-        return []
+        return np.zeros((0, n_columns))
     indices = np.array([[entry["index"] for entry in entries]])
-    weight = np.abs(explainer.decompose(X, indices, target=target)[0]).sum(axis=0)
-    if train.sources is not None:
-        weight = np.bincount(train.sources, weights=weight, minlength=train.table.shape[1])
-    return np.argsort(-weight, kind="stable")[:COLUMNS].tolist()
+    shares = np.asarray(explainer.decompose(X, indices, target=target)[0], dtype=np.float64)
+    if train.sources is None:
+        return shares
+    return np.array(
+        [np.bincount(train.sources, weights=row, minlength=n_columns) for row in shares]
+    )
+
+
+def _largest(weights, k):
+    return np.argsort(-weights, kind="stable")[:k].tolist()
+
+
+def _shade(share, darkest):
+    opacity = DARKEST * abs(share) / darkest if darkest > 0 else 0.0
+    return "for" if share > 0 else "against", f"{opacity:.2f}"
 
 
 def _values(rows, i, columns):
@@ -194,9 +240,24 @@ def thumbnail(X, i, shape):
     row = X[[i]]
     pixels = (row.toarray() if sparse.issparse(row) else np.asarray(row)).reshape(shape)
     peak = pixels.max()
-    grey = np.round(255 * np.clip(pixels / peak if peak > 0 else pixels, 0, 1)).astype(np.uint8)
-    lines = np.pad(grey, ((0, 0), (1, 0))).tobytes()  # each starts with the number of its filter
-    head = struct.pack(">2I5B", shape[1], shape[0], 8, 0, 0, 0, 0)
+    return _png(np.round(255 * np.clip(pixels / peak if peak > 0 else pixels, 0, 1)))
+
+
+def share_map(share, largest, shape):
+    """Shares of the pixels as a PNG image: white is none, blue raises, red lowers."""
+    if shape is None:
+        return ""
+    depth = np.abs(share / largest if largest > 0 else share).reshape(*shape, 1)
+    colors = np.where(share.reshape(*shape, 1) > 0, RAISES, LOWERS)
+    return _png(np.round(255 - depth * (255 - colors)))
+
+
+def _png(pixels):
+    """Address of a PNG image of grey (height, width) or coloured (height, width, 3) pixels."""
+    height, width = pixels.shape[:2]
+    lines = pixels.astype(np.uint8).reshape(height, -1)
+    lines = np.pad(lines, ((0, 0), (1, 0))).tobytes()  # each starts with the number of its filter
+    head = struct.pack(">2I5B", width, height, 8, 2 * (pixels.ndim - 2), 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
     data = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

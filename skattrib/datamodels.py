@@ -62,23 +62,25 @@ class _Decisions:
         self.full, self.models, self.n_classes = full, models, n_classes
 
     def __call__(self, X):
-        return self.of(self.full, X), np.array([self.of(model, X) for model in self.models])
+        each = [decisions_of(model, X, self.n_classes) for model in self.models]
+        return decisions_of(self.full, X, self.n_classes), np.array(each)
 
-    def of(self, model, X):
-        """Decision values, or log-odds where there are none."""
-        if hasattr(model, "decision_function"):
-            f = np.asarray(model.decision_function(X), dtype=np.float64)
-        else:
-            p = np.maximum(model.predict_proba(X).astype(np.float64), np.finfo(np.float64).eps)
-            rest = np.maximum(1 - p, np.finfo(np.float64).eps)
-            f = np.log(p) - np.log(rest)
-            f = f[:, 1] if f.shape[1] == 2 else f
-        if f.ndim == 2 and f.shape[1] != self.n_classes:
-            raise ValueError(
-                f"decision_function has {f.shape[1]} columns for {self.n_classes} classes; choose "
-                "an estimator with one each (decision_function_shape='ovr')"
-            )
-        return logits(f)
+
+def decisions_of(model, X, n_classes):
+    """Decision values of all classes, or log-odds where there are none, (m, n_classes)."""
+    if hasattr(model, "decision_function"):
+        f = np.asarray(model.decision_function(X), dtype=np.float64)
+    else:
+        p = np.maximum(model.predict_proba(X).astype(np.float64), np.finfo(np.float64).eps)
+        rest = np.maximum(1 - p, np.finfo(np.float64).eps)
+        f = np.log(p) - np.log(rest)
+        f = f[:, 1] if f.shape[1] == 2 else f
+    if f.ndim == 2 and f.shape[1] != n_classes:
+        raise ValueError(
+            f"decision_function has {f.shape[1]} columns for {n_classes} classes; choose "
+            "an estimator with one each (decision_function_shape='ovr')"
+        )
+    return logits(f)
 
 
 class _RefitExplainer(HeadExplainer):
@@ -110,7 +112,7 @@ class _RefitExplainer(HeadExplainer):
         return _Decisions(self.estimator_, self.estimators_, len(self.classes_))
 
     def _decision(self, X):
-        z = self._decisions.of(self.estimator_, X)
+        z = decisions_of(self.estimator_, X, len(self.classes_))
         return z[:, 1] - z[:, 0] if len(self.classes_) == 2 else z
 
     def _kernel(self):

@@ -82,6 +82,13 @@ def find_label_issues(
     the margin; self-influence finds rows that matter, which are not always wrong. A head that fits
     every label is the exception: DualView with C = 100 has margins of 0.940, self-influence 0.984.
 
+    Features that a network learned want more regularization than raw ones: on 5,000 rows of 128
+    deep features with a tenth of the labels flipped to the next class, the average precision of
+    RepresenterExplainer is 0.985 at ``C mean||x||^2 = 0.1`` and 0.927 at 1, that of
+    DualViewExplainer 0.958 and 0.888. Cross-validation for accuracy on the noisy labels does not
+    find that C (0.872). RepresenterExplainer and InfluenceExplainer of one C have the same head,
+    hence the same scores. `benchmarks/bench_label_issues.py` compares with cleanlab.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from skattrib import (
     DualViewExplainer,
@@ -19,8 +20,9 @@ from skattrib import (
     compare_explainers,
     metrics,
 )
+from skattrib._study import DESCRIPTIONS, RETRAINED
 from skattrib.comparison import METRICS
-from skattrib.planting import merge_classes
+from skattrib.planting import flip_labels, merge_classes
 from skattrib.retraining import leave_one_out_outputs, subset_outputs
 
 X, Y = load_digits(return_X_y=True)
@@ -34,6 +36,7 @@ EXPLAINERS = {
 }
 MODEL = LogisticRegression(C=0.5)
 MARK = {"marked_class": 3, "mark": [0, 7, 56], "mark_value": 4.0}
+MEASURED = [name for name in METRICS if name not in RETRAINED]
 COST = {"fit_seconds", "seconds_per_row", "peak_mb"}
 
 
@@ -50,7 +53,7 @@ def result():
         X_TEST,
         Y_TEST,
         estimator=MODEL,
-        metrics=METRICS,
+        metrics=MEASURED,
         n_subsets=6,
         n_left_out=3,
         random_state=0,
@@ -61,11 +64,12 @@ def result():
 def test_the_table_is_a_frame(result):
     frame = pd.DataFrame(result.table).set_index("explainer")
     assert list(frame.index) == list(EXPLAINERS) and result.n_test == 40
-    assert set(METRICS) - {"sparsity"} <= set(frame.columns)
+    assert set(MEASURED) - {"sparsity"} <= set(frame.columns)
     assert {"leave_one_out_slope", "nonzero_share", "rows_for_mass", "accuracy"} <= set(frame)
     assert frame[list(COST)].gt(0).all(axis=None)
     missing = frame.isna()
-    assert missing.loc["cosine", "completeness"] and missing.to_numpy().sum() == 1
+    assert missing.loc["cosine", ["faithfulness", "completeness"]].all()
+    assert missing.to_numpy().sum() == 3  # the agreement as well
 
 
 def test_scores_are_those_of_the_metrics(result):
@@ -81,6 +85,13 @@ def test_scores_are_those_of_the_metrics(result):
         if name != "cosine":
             f = fitted.decision_function(X_TEST).max(axis=1)
             assert_allclose(row.completeness, metrics.completeness_error(T, f), atol=1e-12)
+            model = clone(MODEL).fit(X, Y)
+            expected = metrics.faithfulness(
+                fitted.decision_function(X_TEST), model.decision_function(X_TEST)
+            )
+            assert_allclose(row.faithfulness, expected.correlation)
+            assert row.faithfulness_agreement == expected.agreement
+    assert table.faithfulness["influence"] > table.faithfulness["dualview"]
     assert table.self_influence["cosine"] == 0.5  # a cosine of 1 each
     assert table.linear_datamodeling.idxmax() == "influence"
     assert table.mislabel_detection["influence"] > 0.9
@@ -103,6 +114,40 @@ def test_ground_truth_at_hand():
     assert "peak_mb" not in found.table
 
 
+def test_retrained_for_each_explainer():
+    knn = KNeighborsClassifier(1)
+    few = {name: EXPLAINERS[name] for name in ("influence", "cosine")}
+    data = X[:90], Y[:90], X_TEST[:12], Y_TEST[:12]
+    options = {"estimator": knn, "metrics": sorted(RETRAINED), "memory": False, "random_state": 0}
+    found = compare_explainers(few, *data, **options)
+    rows, labels, test, test_labels = data
+    seed = np.random.RandomState(0).randint(2**31 - 1, size=2)[1]
+    noisy = flip_labels(labels, 0.1, random_state=seed)[0]
+    model = knn.fit(rows, labels)
+    for k, explainer in enumerate(few.values()):
+        fitted = clone(explainer).fit(rows, labels)
+        explained = fitted.attribute(test, model.predict(test))
+        for name, score in (
+            ("data_removal", metrics.data_removal_support),
+            ("mislabel_support", metrics.mislabel_support),
+        ):
+            expected = score(explained, knn, rows, labels, test, random_state=0).flipped.mean()
+            assert found.table[name][k] == expected
+        T = fitted.attribute(test)
+        for name, curve in (("coreset", metrics.coreset_curve), ("pruning", metrics.pruning_curve)):
+            expected = curve(T, knn, rows, labels, test, test_labels, random_state=0)
+            assert found.table[name][k] == expected.accuracy.mean()
+        T = clone(explainer).fit(rows, noisy).attribute(test)
+        expected = metrics.debugging_curve(
+            T, knn, rows, noisy, labels, test, test_labels, random_state=0
+        )
+        assert found.table["debugging"][k] == expected.accuracy.mean()
+    assert found.table["debugging"][0] != found.table["debugging"][1]
+    best = np.argmin(found.table["pruning"])
+    assert found.ranks["pruning"][best] == 1 or len(set(found.table["pruning"])) == 1
+    assert found.ranks["coreset"][np.argmax(found.table["coreset"])] in (1, 1.5)
+
+
 def test_merged_classes():
     groups = [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
     found = compare_explainers(
@@ -122,7 +167,7 @@ def test_merged_classes():
 
 def test_ranks(result):
     ranks = pd.DataFrame(result.ranks, index=list(EXPLAINERS))
-    assert set(ranks) == set(METRICS) - {"completeness", "sparsity"}
+    assert set(ranks) == set(MEASURED) - DESCRIPTIONS
     scores = pd.DataFrame(result.table).set_index("explainer")[list(ranks)]
     assert_array_equal(ranks, scores.rank(ascending=False))
     assert_allclose(result.average_rank, ranks.mean(axis=1))
@@ -155,9 +200,14 @@ def test_what_can_be_had_by_default():
         few, X, two, X_TEST, Y_TEST < 5, estimator=MODEL, n_subsets=3, n_left_out=2, **options
     ).table
     assert "subclass_detection" not in found
-    for name in ("linear_datamodeling", "leave_one_out", "leave_one_out_slope"):
+    for name in ("linear_datamodeling", "leave_one_out", "leave_one_out_slope", "rows_for_mass"):
         assert found[f"{name}_low"][0] <= found[name][0] <= found[f"{name}_high"][0]
     assert found["completeness"][0] < 1e-5  # two classes, either sign
+    for name in ("completeness", "faithfulness", "faithfulness_agreement"):
+        assert found[f"{name}_low"][0] <= found[name][0] <= found[f"{name}_high"][0] + 1e-12
+    model, own = clone(MODEL).fit(X, two), clone(few["representer"]).fit(X, two)
+    expected = metrics.faithfulness(own.decision_function(X_TEST), model.decision_function(X_TEST))
+    assert_allclose(found["faithfulness"][0], expected.correlation)
 
 
 def test_a_shortcut_that_none_falls_for():
@@ -192,6 +242,8 @@ def test_explainers_are_not_fitted_themselves(result):
         ({"metrics": ["lds"]}, "there is no metric 'lds'; choose from class_detection"),
         ({"metrics": ["linear_datamodeling"]}, "needs an estimator to retrain, or subset_truth"),
         ({"metrics": ["leave_one_out"]}, "needs an estimator to retrain, or leave_one_out_truth"),
+        ({"metrics": ["faithfulness"]}, "needs an estimator to compare with"),
+        ({"metrics": ["data_removal"]}, "needs an estimator to retrain"),
         ({"metrics": ["subclass_detection"]}, "needs y_test"),
         ({"metrics": ["shortcut_detection"]}, "needs y_test"),
         ({"y": Y < 5, "y_test": Y_TEST < 5, "metrics": ["subclass_detection"]}, "three classes"),

@@ -45,7 +45,8 @@ FLOORS = {
     # what is made of them
     "dual_view_cv": 9,
     "plots": 9,
-    "comparison": 9,
+    "_study": 9,
+    "comparison": 10,
     "label_issues": 9,
     # input and output of the command line
     "_rows": 0,

@@ -463,6 +463,8 @@ def test_attributions_of_zero_score_exactly_chance(container):
 # Intervals
 
 
+ERRORS = np.full(len(TIED), 0.1)
+
 INTERVALS = {
     "class": lambda T, **how: class_detection_score(T, Y_TRAIN, TARGETS, **how),
     "subclass": lambda T, **how: subclass_detection_score(T, Y_TRAIN, TARGETS, **how),
@@ -473,6 +475,7 @@ INTERVALS = {
     "leave one out": lambda T, **how: leave_one_out_agreement(T, OTHER + T, **how),
     "stability": lambda T, **how: stability([T, OTHER], 2, **how),
     "faithfulness": lambda T, **how: faithfulness(T, OTHER + T, **how),
+    "completeness": lambda T, **how: completeness_error(T, T.sum(axis=1) + ERRORS, **how),
 }
 
 
@@ -502,6 +505,13 @@ def test_intervals_hold_the_score_and_grow_with_confidence(score):
             score(TIED, confidence=bad)
     with pytest.raises(ValueError, match="n_resamples must be a positive integer"):
         score(TIED, confidence=0.9, n_resamples=0)
+
+
+def test_intervals_of_completeness_are_of_a_maximum():
+    result = completeness_error([[1.0], [1.0], [1.0]], [1.0, 1.0, 1.5], confidence=0.9)
+    assert 0 == result.low < result.score <= result.high
+    zeros = completeness_error(np.zeros((3, 2)), [0.0, 0.0, 1.0], confidence=0.9, random_state=0)
+    assert zeros.low == 0 and zeros.score == zeros.high == pytest.approx(3**0.5)
 
 
 def test_intervals_of_sparsity_are_of_its_means():

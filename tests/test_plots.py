@@ -1,5 +1,6 @@
 """Displays: what is drawn are the numbers of the explainers and of the metrics."""
 
+import itertools
 import subprocess
 import sys
 
@@ -237,6 +238,11 @@ def test_comparison():
     assert texts(display.texts_) == ["a", "b"]
     low, high = display.ax_.get_ylim()
     assert low > high  # the best on top
+    names = ["one", "another", "the slowest of all"]
+    crowd = ComparisonDisplay.from_predictions(names, [1.0, 1.01, 2.0], [1.0, 1.05, 90.0])
+    boxes = [text.get_window_extent() for text in crowd.texts_]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(crowd.ax_.bbox.x0 <= box.x0 and box.x1 <= crowd.ax_.bbox.x1 for box in boxes)
     with pytest.raises(ValueError, match="one length"):
         ComparisonDisplay.from_predictions(["a"], [1.0, 2.0], [1.0, 2.0])
 

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import shutil
+import subprocess
 import sys
 from html.parser import HTMLParser
 
@@ -10,15 +12,16 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
-from skattrib import DualViewExplainer, find_label_issues
+from skattrib import DualViewExplainer, RepresenterExplainer, find_label_issues
 from skattrib.__main__ import main
-from skattrib._report import image_shape, thumbnail
+from skattrib._report import LOWERS, RAISES, image_shape, share_map, thumbnail
 
 pytest.importorskip("jinja2")
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=a()>', "{{ 7 * 7 }}", "a&amp;b\u202e"]
 TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "pre", "section"}
 TAGS |= {"div", "table", "tr", "th", "td", "span", "img"}
+TAGS |= {"figure", "figcaption", "svg", "line", "rect", "text", "tbody"}
 VOID = {"meta", "img", "br"}
 
 
@@ -137,9 +140,51 @@ def test_hostile_tables(method, tables, tmp_path, capsys):
             assert float(entry[3]) * (1 if entry[0] == "proponent" else -1) > 0
             assert entry[5 + head[5:].index("age")] == f"{train.age[i]:.6g}"
             assert entry[3] in out
+    check_plots(page, method)
     if method == "similarity":
         assert "decision value of class" not in text
     assert ("of the exact optimum's" in text) == (method == "dualview")
+
+
+def check_plots(page, method):
+    """Bars are as long as values, shades are shares, sums by label are of all rows."""
+    bars = [a for tag, a in page.tags if tag == "span" and "bar" in a.get("class", "")]
+    entries = [line for table in page.tables[-2:] for line in table[2:]]
+    assert len(bars) == len(entries) and max(map(length, bars)) == 70
+    first = len(page.tables[-2]) - 2
+    for part in (slice(first), slice(first, None)):
+        values = [float(line[3]) for line in entries[part]]
+        expected = [max(1, round(70 * abs(value) / max(map(abs, values)))) for value in values]
+        assert np.abs(np.subtract(list(map(length, bars[part])), expected)).max() <= 1
+        assert [a["class"].split()[1] for a in bars[part]] == [
+            "for" if value > 0 else "against" for value in values
+        ]
+    shades = [a["style"] for _, a in page.tags if a.get("style", "").startswith("--share")]
+    assert len(shades) == 3 * len(entries)
+    assert max(float(style.split(":")[1]) for style in shades) == 0.55
+    assert ("All training rows, summed by label" in page.text) == (method != "similarity")
+
+
+def length(attributes):
+    return int(attributes["style"].rpartition(":")[2].removesuffix("px"))
+
+
+def test_sums_by_label_are_of_all_rows(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    y = np.arange(240) % 12
+    X = rng.normal(size=(240, 6)) + rng.normal(size=(12, 6))[y]
+    np.savez(tmp_path / "rows.npz", X=X, y=y)
+    files = tmp_path / "rows.npz", tmp_path / "rows.npz"
+    page, _ = report(capsys, tmp_path, *files, "--rows", 3, "--C", 0.1, "--method", "representer")
+    explainer = RepresenterExplainer(C=0.1).fit(X, y)
+    T = explainer.attribute(X[[3]])[0]
+    sums = np.array([T[y == c].sum() for c in range(12)])
+    shown = np.argsort(-np.abs(sums))[:8]
+    start = page.text.index("All training rows, summed by label")
+    found = [text for text in page.text[start + 1 :] if text.strip()][: 2 * 9]
+    assert found[:16:2] == [str(c) for c in shown] and found[16] == "4 others"
+    values = [*sums[shown], sums.sum() - sums[shown].sum()]
+    assert np.allclose(np.array(found[1::2], dtype=float), values, rtol=1e-2, atol=1e-4)
 
 
 def test_suspicious_rows(tables, tmp_path, capsys):
@@ -158,10 +203,14 @@ def test_images_and_no_issues(tmp_path, capsys):
     assert len(find_label_issues(explainer, X[:300], y[:300]).row) == 0
     assert "No training row has a label that the classifier contradicts" in " ".join(page.text)
     images = [a["src"] for tag, a in page.tags if tag == "img"]
-    assert len(images) == 5 * 11
+    assert len(images) == 5 * (1 + 2 * 10)
     test_row, strongest = page.tables[1][1:3]
     assert images[0] == thumbnail(X, 300 + int(test_row[2]), (8, 8))
     assert images[1] == thumbnail(X, int(strongest[2]), (8, 8))
+    test, train = 300 + int(test_row[2]), int(strongest[2])
+    shares = explainer.decompose(X[[test]], [[train]])[0, 0]
+    assert painted(images[2])[shares.reshape(8, 8) == 0].min() == 1  # white
+    assert (painted(images[2])[shares.reshape(8, 8) > 0] < 1).any()
     assert not any("column" in cell for cell in page.tables[1][0])
 
 
@@ -181,17 +230,68 @@ def test_matrices_name_columns_by_number(tmp_path, capsys):
     assert not any(tag == "img" for tag, _ in page.tags)
 
 
-def test_thumbnails():
+def painted(address):
     plt = pytest.importorskip("matplotlib.pyplot")
+    return plt.imread(io.BytesIO(base64.b64decode(address.split(",")[1])), format="png")
+
+
+def painted_file(path):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    return (255 * plt.imread(path)[..., :3]).round()
+
+
+def test_thumbnails():
     X = load_digits().data[:3]
-    address = thumbnail(X, 1, (8, 8))
-    pixels = plt.imread(io.BytesIO(base64.b64decode(address.split(",")[1])), format="png")
+    pixels = painted(thumbnail(X, 1, (8, 8)))
     expected = X[1].reshape(8, 8) / X[1].max()
     assert pixels.shape == (8, 8) and np.abs(pixels - expected).max() < 1 / 255
     assert thumbnail(np.zeros((1, 16)), 0, (4, 4)).startswith("data:image/png;base64,")
     assert image_shape(X) == (8, 8) and image_shape(X / 16) == (8, 8)
     for no_image in (X - 8, X + 0.5, X[:, :60], X[:, :9], 100.0 * X):
         assert image_shape(no_image) is None
+    shares = np.array([0.0, 2.0, -2.0, 1.0])
+    red, green, blue = np.moveaxis(255 * painted(share_map(shares, 2.0, (2, 2))), -1, 0).round()
+    assert np.array_equal(red, [[255, 31], [214, 143]]) and np.array_equal(
+        blue, [[255, 180], [40, 218]]
+    )
+    assert green[0, 0] == 255 and np.ptp(painted(share_map(0 * shares, 0.0, (2, 2)))) == 0
+
+
+BROWSER = next(
+    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
+)
+
+
+def browse(path, *options):
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    command += [f"--user-data-dir={path.parent / 'profile'}", "--window-size=1200,1600", *options]
+    done = subprocess.run([*command, path.as_uri()], capture_output=True, timeout=120)
+    messages = done.stderr.decode(errors="replace")
+    assert done.returncode == 0, messages
+    assert "CONSOLE" not in messages  # what the page's own policy refuses is reported there
+    return done.stdout.decode()
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the path")
+def test_in_a_browser(tables, tmp_path, capsys):
+    page, _ = report(
+        capsys, tmp_path, *tables[2:], "--target", "y<i>", "--id", "id", "--C", 0.05, "--top", 2
+    )
+    path = tmp_path / "report.html"
+    seen = browse(path, "--dump-dom")
+    (tmp_path / "seen.html").write_text(seen, encoding="utf-8")
+    after = Page(tmp_path / "seen.html").check()
+    assert [tag for tag, _ in after.tags if tag != "tbody"] == [tag for tag, _ in page.tags]
+    # it is drawn: bars of both colours
+    browse(path, f"--screenshot={tmp_path / 'page.png'}")
+    pixels = painted_file(tmp_path / "page.png")
+    for color in (RAISES, LOWERS):
+        assert (np.abs(pixels - color).max(axis=-1) <= 1).sum() > 500
+    # and a page that does run scripts would have been noticed
+    unsafe = path.read_text().replace("&lt;", "<").replace("&gt;", ">")
+    path.write_text(unsafe)
+    with pytest.raises(AssertionError):
+        browse(path, "--dump-dom")
 
 
 def fails(capsys, args, *expected):

@@ -330,7 +330,14 @@ def _votes(logits):
     return top / top.sum(axis=1, keepdims=True)
 
 
-def completeness_error(attributions: Attributions, outputs: ArrayLike) -> float:
+def completeness_error(
+    attributions: Attributions,
+    outputs: ArrayLike,
+    *,
+    confidence: float | None = None,
+    n_resamples: int = 1000,
+    random_state=None,
+) -> float | Bunch:
     """Largest difference between summed attributions and the explained output, relative.
 
     Parameters
@@ -340,13 +347,21 @@ def completeness_error(attributions: Attributions, outputs: ArrayLike) -> float:
     outputs : array-like of shape (m,)
         The explained outputs, in the unit of the attributions: for a label target that column of
         the decision function.
+    confidence : float, optional
+        Level of a percentile bootstrap interval over the test rows, such as 0.95. It is that of a
+        maximum, which no sample exceeds by much: `high` is hardly above the error.
+    n_resamples : int, default=1000
+        Samples that the bootstrap draws.
+    random_state : int, RandomState or None, default=None
+        Decides what the bootstrap draws.
 
     Returns
     -------
-    error : float
+    error : float, or :class:`~sklearn.utils.Bunch` of score, low and high with a confidence
         ``max_j |sum_i attributions[j, i] - outputs[j]|`` over the root mean square of `outputs`,
-        summed in float64. It has no unit; 0 is a complete attribution. If all outputs are 0, it
-        is 0 where all sums are exactly 0 and infinite otherwise.
+        summed in float64. It has no unit; 0 is a complete attribution, and there is no level of
+        chance: attributions of 0 have the largest output over the root mean square. If all
+        outputs are 0, it is 0 where all sums are exactly 0 and infinite otherwise.
 
     Raises
     ------
@@ -370,9 +385,13 @@ def completeness_error(attributions: Attributions, outputs: ArrayLike) -> float:
     check_entries(outputs, "outputs", *n_rows(T))
     # The product, because the sum of a sparse float32 matrix would be taken in float32.
     sums = T @ np.ones(T.shape[1]) if sparse.issparse(T) else T.sum(axis=1, dtype=np.float64)
-    error = np.abs(sums - outputs).max()
-    peak = np.abs(outputs).max()
-    if peak == 0:
-        return 0.0 if error == 0 else np.inf
-    # Squares of outputs / peak neither overflow nor vanish.
-    return float(error / peak / np.sqrt(np.mean((outputs / peak) ** 2)))
+    errors = np.abs(sums - outputs)
+
+    def largest(drawn=slice(None)):
+        error, peak = errors[drawn].max(), np.abs(outputs[drawn]).max()
+        if peak == 0:
+            return 0.0 if error == 0 else np.inf
+        # Squares of outputs / peak neither overflow nor vanish.
+        return float(error / peak / np.sqrt(np.mean((outputs[drawn] / peak) ** 2)))
+
+    return with_interval(largest(), largest, len(errors), confidence, n_resamples, random_state)

@@ -305,7 +305,27 @@ class ComparisonDisplay(Display):
         ax.set(xscale="log", xlabel="seconds", ylabel="average rank (1 is best)")
         ax.invert_yaxis()
         ax.margins(0.15)
+        _separate(self.texts_, ax)
         return self
+
+
+def _separate(texts, ax):
+    """Move each text to the first corner of its point where it hides no other and stays inside."""
+    ax.figure.figure.draw_without_rendering()  # the layout decides where points are
+    points = [ax.transData.transform(text.xy) for text in texts]
+    taken = []
+    for text in texts:
+        for ha, va in (("left", "bottom"), ("right", "bottom"), ("left", "top"), ("right", "top")):
+            text.set(ha=ha, va=va)
+            text.xyann = (4 if ha == "left" else -4, 4 if va == "bottom" else -4)
+            box = text.get_window_extent()
+            inside = ax.bbox.x0 <= box.x0 and box.x1 <= ax.bbox.x1
+            hides = any(map(box.overlaps, taken)) or any(
+                box.padded(3).contains(*xy) for xy in points
+            )
+            if inside and not hides:
+                break
+        taken.append(text.get_window_extent())
 
 
 def _standardized(values):
