@@ -258,15 +258,15 @@ def settle_duals(search, tol, max_iter, verbose):
         return 0
     if search.work[0].dtype == np.float32:
         search.use_float64()
-    rung = max(int(np.floor(np.log(guess) / np.log(STAIR))) - 1, LOWEST_RUNG)
-    rho, accuracy, climbed = STAIR**rung, ROUGH, False
+    rung = max(int(np.floor(np.log(guess) / np.log(STAIR))), LOWEST_RUNG)
+    accuracy, climbed, found = ROUGH, False, None
     # at the centre alpha = 0 rows of slack 2 / rho have all their mass on one class
-    inside = known < 8.0 / rho
-    step = Step(search, rows[inside], W, rho, Kept(), at_zero=True)
+    inside = known < 8.0 / STAIR**rung
+    step = Step(search, rows[inside], W, STAIR**rung, Kept(), at_zero=True)
     while True:
         step.rho = STAIR**rung
         step.kept.renew()
-        longest = min(LONGEST_STEP, max_iter) - step.n_newton
+        longest = min(LONGEST_STEP, max_iter - step.n_newton)
         met = step.solve(accuracy, np.inf, RESOLUTION * search.objective, longest)
         far = np.sqrt(np.sum((step.W - W) ** 2))
         due = np.flatnonzero(~inside & (known - far * search.reach < 3.0 / step.rho))
@@ -276,15 +276,21 @@ def settle_duals(search, tol, max_iter, verbose):
         if met and len(new):
             inside[new] = True
             step.extend(rows[new])
-        elif accuracy == SETTLED or not met:
+            found = None
+        elif not met:
             break
-        elif step.gap() > target:
+        elif found is None and step.gap() > target:
             rung, climbed = rung + 1, True
-        elif climbed or rung == LOWEST_RUNG:
-            accuracy = SETTLED
+        elif found is None and not climbed and rung > LOWEST_RUNG:
+            rung -= 1
         else:
-            rung = max(rung - 2, LOWEST_RUNG)
-    search.replace(step.rows.rows, step.classes, step.value)
+            # as close as float64 allows
+            found = step.value
+            if accuracy <= SETTLED:
+                break
+            accuracy *= 1e-2
+    found = step.value if found is None else found
+    search.replace(step.rows.rows, step.classes, found)
     far = np.sqrt(np.sum((search.augmented() - W) ** 2))
     due = rows[inside | (known <= far * search.reach)]
     gap = search.measure(due, np.empty(len(due), dtype=np.float32))

@@ -1,6 +1,7 @@
 """DualView: training rows as the dual variables of a multiclass SVM."""
 
 import warnings
+from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
@@ -35,7 +36,7 @@ class DualViewExplainer(HeadExplainer):
     ----------
     C : float, default=1.0
         ``C sum_i s_i loss_i + 1/2 ||W||^2``, as in scikit-learn: larger fits closer, with fewer
-        contributing rows. The problem is easy while ``C mean ||x||^2`` is below about 10.
+        contributing rows. Solved at any C; below ``C mean ||x||^2`` of about 10 it takes least.
     fit_intercept : bool, default=True
         Adds a constant feature 1, regularized like the others.
     class_weight : dict, "balanced" or None, default=None
@@ -43,14 +44,19 @@ class DualViewExplainer(HeadExplainer):
     tol : float, default=1e-4
         Relative duality gap at which the solver stops.
     max_iter : int, default=1000
-        Work at most, in sweeps over the rows.
+        Work at most, in sweeps over the rows and Newton steps.
     sparse_output : bool, default=True
         Whether `transform` and `attribute` return CSR.
     warm_start : bool, default=False
-        Start from the duals of the last fit, in proportion to C, if it was on as many rows with
-        the same classes.
+        Start from the last fit, its duals in proportion to C, if it was on as many rows and
+        features with the same classes.
+    canonical : bool, default=False
+        Whether to settle what the optimum leaves open. W is unique, but dependent rows may share
+        their part of it in many ways, and which is found depends on the order of the rows and on
+        `random_state`. If so, the duals nearest to zero are found (see `crammer_singer`), at the
+        cost of a few Newton steps.
     random_state : int, RandomState or None, default=None
-        Order in which the solver visits rows; the solution does not depend on it beyond `tol`.
+        Order in which the solver visits rows; W does not depend on it beyond `tol`.
     verbose : int, default=0
         Positive: print the solver's progress.
 
@@ -107,6 +113,7 @@ class DualViewExplainer(HeadExplainer):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "sparse_output": ["boolean"],
         "warm_start": ["boolean"],
+        "canonical": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -121,6 +128,7 @@ class DualViewExplainer(HeadExplainer):
         max_iter=1000,
         sparse_output=True,
         warm_start=False,
+        canonical=False,
         random_state=None,
         verbose=0,
     ):
@@ -131,6 +139,7 @@ class DualViewExplainer(HeadExplainer):
         self.max_iter = max_iter
         self.sparse_output = sparse_output
         self.warm_start = warm_start
+        self.canonical = canonical
         self.random_state = random_state
         self.verbose = verbose
 
@@ -161,21 +170,31 @@ class DualViewExplainer(HeadExplainer):
         ConvergenceWarning
             When `max_iter` ends the search before the gap is `tol`.
         """
-        last = self._full_dual() if self.warm_start and hasattr(self, "dual_coef_") else None
-        last_classes = getattr(self, "classes_", None)
+        last = copy(self) if self.warm_start and hasattr(self, "dual_coef_") else None
         X, codes = check_training_data(self, X, y)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
-        if last is not None and (
-            last.shape[0] != X.shape[0] or not np.array_equal(last_classes, self.classes_)
+        init = {}
+        if (
+            last is not None
+            and last._shape == (*X.shape, bool(self.fit_intercept))
+            and np.array_equal(last.classes_, self.classes_)
         ):
-            last = None
-        if last is not None:
-            last = last * (self.C / self._C)
-        found = self._solve(X, codes, weight, self.C, self.tol, last, self.verbose)
+            dual = last._full_dual() * (self.C / last._C)
+            init = {"dual_init": dual, "coef_init": last._logit_coef()}
+        found = self._solve(
+            X,
+            codes,
+            weight,
+            self.C,
+            self.tol,
+            canonical=self.canonical,
+            verbose=self.verbose,
+            **init,
+        )
         self._keep(X, found, self.C)
         return self
 
-    def _solve(self, X, codes, weight, C, tol, dual_init=None, verbose=0):
+    def _solve(self, X, codes, weight, C, tol, **options):
         return crammer_singer(
             X,
             codes,
@@ -185,9 +204,8 @@ class DualViewExplainer(HeadExplainer):
             fit_intercept=self.fit_intercept,
             tol=tol,
             max_iter=self.max_iter,
-            dual_init=dual_init,
             random_state=self.random_state,
-            verbose=verbose,
+            **options,
         )
 
     def _keep(self, X, found, C):
@@ -215,6 +233,16 @@ class DualViewExplainer(HeadExplainer):
         if len(self.classes_) > 2:
             return self.dual_coef_
         return np.concatenate([-0.5 * self.dual_coef_, 0.5 * self.dual_coef_])
+
+    @property
+    def _shape(self):
+        """Rows, features and whether there is an intercept: what a warm start must share."""
+        return self.n_samples_fit_, self.coef_.shape[1], bool(self._bias)
+
+    def _logit_coef(self):
+        """Weights of the K logits, with those of the constant feature last if there is one."""
+        coef = np.column_stack([self.coef_, self.intercept_]) if self._bias else self.coef_
+        return coef if len(self.classes_) > 2 else np.concatenate([-0.5 * coef, 0.5 * coef])
 
     def _full_dual(self):
         """Duals of all rows of the last fit, (n_samples_fit_, n_classes), as CSR."""
@@ -338,7 +366,7 @@ class DualViewExplainer(HeadExplainer):
                 raise ValueError("no row of positive weight would be left")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                return self._solve(X_train, codes, left, self._C, tol, sp.csr_array(init))
+                return self._solve(X_train, codes, left, self._C, tol, dual_init=sp.csr_array(init))
 
         full = solve(np.zeros(0, dtype=np.intp), start)
         dual = sp.csr_array(full.dual)

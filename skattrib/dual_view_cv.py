@@ -115,8 +115,8 @@ class DualViewExplainerCV(DualViewExplainer):
         `sparsest_within_one_standard_error`.
     n_jobs : int or None, default=None
         Folds at a time, as in joblib.
-    fit_intercept, class_weight, tol, max_iter, sparse_output, random_state, verbose
-        As in DualViewExplainer.
+    fit_intercept, class_weight, tol, max_iter, sparse_output, canonical, random_state, verbose
+        As in DualViewExplainer; `canonical` applies to the last fit.
 
     Attributes
     ----------
@@ -159,6 +159,7 @@ class DualViewExplainerCV(DualViewExplainer):
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "sparse_output": ["boolean"],
+        "canonical": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -176,6 +177,7 @@ class DualViewExplainerCV(DualViewExplainer):
         tol=1e-4,
         max_iter=1000,
         sparse_output=True,
+        canonical=False,
         random_state=None,
         verbose=0,
     ):
@@ -189,6 +191,7 @@ class DualViewExplainerCV(DualViewExplainer):
         self.tol = tol
         self.max_iter = max_iter
         self.sparse_output = sparse_output
+        self.canonical = canonical
         self.random_state = random_state
         self.verbose = verbose
 
@@ -237,7 +240,7 @@ class DualViewExplainerCV(DualViewExplainer):
                 f"refit must return the index of one of {len(self.Cs_)} C, got {chosen!r}"
             )
         self.C_ = float(self.Cs_[chosen])
-        (best,) = self._path(X, codes, weight, [self.C_])
+        (best,) = self._path(X, codes, weight, [self.C_], self.canonical)
         self._keep(X, best, self.C_)
         return self
 
@@ -250,7 +253,7 @@ class DualViewExplainerCV(DualViewExplainer):
             raise ValueError(f"Cs must be a number of values or positive values, got {self.Cs!r}")
         return Cs
 
-    def _path(self, X, codes, weight, Cs):
+    def _path(self, X, codes, weight, Cs, canonical=False):
         return crammer_singer_path(
             X,
             codes,
@@ -260,6 +263,7 @@ class DualViewExplainerCV(DualViewExplainer):
             fit_intercept=self.fit_intercept,
             tol=self.tol,
             max_iter=self.max_iter,
+            canonical=canonical,
             random_state=self.random_state,
             verbose=self.verbose,
         )

@@ -452,6 +452,35 @@ def test_warm_start_on_other_data_starts_anew():
     assert e.fit(X[:, :2], y).coef_.shape == (3, 2)
 
 
+@n_classes
+def test_a_warm_start_at_a_hard_C_takes_the_weights_too(K):
+    X, y, X_test, _ = problem(K, "dense64")
+    options = {"tol": 1e-6, "max_iter": 20000, "random_state": 0}
+    e = DualViewExplainer(C=20.0, warm_start=True, **options).fit(X, y)
+    cold = DualViewExplainer(C=30.0, **options).fit(X, y)
+    warm = e.set_params(C=30.0).fit(X, y)
+    assert warm.dual_gap_ <= 1e-6 and warm.n_iter_ < cold.n_iter_
+    assert_same_head(warm, cold, X_test)
+    # without an intercept it starts anew
+    anew = e.set_params(fit_intercept=False).fit(X, y)
+    fresh = DualViewExplainer(C=30.0, fit_intercept=False, **options).fit(X, y)
+    assert_array_equal(anew.coef_, fresh.coef_)
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-6])
+def test_canonical_attributions_follow_a_permutation_of_the_rows(tol):
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    order = np.random.default_rng(0).permutation(len(y))
+    moved = []
+    for canonical in (True, False):
+        options = {"C": 1 / np.mean(X**2) / X.shape[1], "tol": tol, "canonical": canonical}
+        a = DualViewExplainer(random_state=0, **options).fit(X, y).attribute(X[:20])
+        b = DualViewExplainer(random_state=1, **options).fit(X[order], y[order]).attribute(X[:20])
+        moved.append(np.abs(a.toarray()[:, order] - b.toarray()).max() / np.abs(a).max())
+    assert moved[0] <= 1e-6 < moved[1] <= 3e3 * tol
+
+
 def test_seeds():
     X, y, X_test, _ = problem(3, "dense64")
     a, b, c = (DualViewExplainer(C=0.1, random_state=s).fit(X, y) for s in (0, 0, 1))

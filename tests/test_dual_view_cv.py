@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler, scale
 from skattrib import (
     DualViewExplainer,
     DualViewExplainerCV,
+    _solvers,
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
@@ -45,11 +46,12 @@ def test_a_path_starts_where_it_was(monkeypatch):
     """Warm starts: the duals of the next smaller C, grown with C."""
     starts = []
 
-    def solve(X, y, C, *, dual_init, **options):
-        starts.append((C, dual_init))
-        return crammer_singer(X, y, C, dual_init=dual_init, **options)
+    class Recorded(_solvers.Ascent):
+        def __init__(self, X, y, C, n_classes, sample_weight, fit_intercept, dual_init):
+            starts.append((C, dual_init))
+            super().__init__(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
 
-    monkeypatch.setattr("skattrib._solvers.crammer_singer", solve)
+    monkeypatch.setattr(_solvers, "Ascent", Recorded)
     path = crammer_singer_path(X, Y, Cs=CS)
     assert [C for C, _ in starts] == sorted(CS) and starts[0][1] is None
     assert_allclose(starts[1][1].toarray(), 10 * path[1].dual.toarray())

@@ -18,15 +18,15 @@ from test_solvers import (
 
 from skattrib import _proximal, _proximal_factors, _proximal_newton, _proximal_rows, _solvers
 from skattrib._ascent import Ascent
-from skattrib._solvers import crammer_singer_path
+from skattrib._solvers import crammer_singer, crammer_singer_path
 
 MODULES = [_proximal, _proximal_newton, _proximal_factors, _proximal_rows]
 
 
-def solve(data, C, engine, tol=None, max_iter=3000, seed=1, dual_init=None, settle=False):
+def solve(data, C, engine, tol=None, max_iter=3000, seed=1, dual_init=None, canonical=False):
     tol = tol or data.tol
     search = Ascent(data.X, data.y, C, data.K, data.s, data.bias, dual_init)
-    work = _solvers._solve(search, None, tol, max_iter, seed, 0, settle, engine)
+    work = _solvers._solve(search, None, tol, max_iter, seed, 0, canonical, engine)
     return search.result(work, tol)
 
 
@@ -207,6 +207,14 @@ def test_a_solve_is_deterministic():
     assert (r.gap, r.n_iter) == (r2.gap, r2.n_iter)
 
 
+def test_coef_init_must_fit():
+    data = small("plain", 3)
+    r = crammer_singer(data.X, data.y, 1.0)
+    for start, shape in [(r.dual, (3, 9)), (r.dual, (2, data.X.shape[1])), (None, r.coef.shape)]:
+        with pytest.raises(ValueError, match="coef_init"):
+            crammer_singer(data.X, data.y, 1.0, dual_init=start, coef_init=np.zeros(shape))
+
+
 @pytest.mark.parametrize("max_iter", [1, 5, 20, 60])
 @pytest.mark.parametrize("K", [3, 70])
 def test_honest_when_stopped_short(K, max_iter):
@@ -237,11 +245,11 @@ def test_duals_do_not_depend_on_the_way_to_them(K, difficulty, layout):
     data = dependent(K).laid_out(layout)
     C = data.C(difficulty)
     tol = 1e-5
-    r = solve(data, C, "auto", tol, settle=True)
+    r = solve(data, C, "auto", tol, canonical=True)
     assert r.converged
     size = abs(r.dual).max()
     for engine, seed in [("ascent", 1), ("ascent", 2), ("proximal", 1)]:
-        other = solve(data, C, engine, tol, 20_000, seed, settle=True)
+        other = solve(data, C, engine, tol, 20_000, seed, canonical=True)
         if other.converged:
             assert_allclose(other.dual, r.dual, rtol=0, atol=1e-5 * size)
         else:
@@ -250,7 +258,7 @@ def test_duals_do_not_depend_on_the_way_to_them(K, difficulty, layout):
     rows, classes = rng.permutation(160), rng.permutation(K)
     back = np.argsort(rows)
     turned = Data(data.X[rows], classes[data.y[rows]], K, data.s[rows], True)
-    other = solve(turned, C, "auto", tol, settle=True)
+    other = solve(turned, C, "auto", tol, canonical=True)
     assert_allclose(other.dual[back][:, classes], r.dual, rtol=0, atol=1e-5 * size)
 
 
@@ -269,7 +277,7 @@ def test_duals_are_what_they_are_said_to_be(K, difficulty):
     """Maximizers of D(alpha) - sum_i ||alpha_i||^2 / (2 rho C s_i) for a power of four as rho."""
     data = dependent(K)
     C = data.C(difficulty)
-    r = solve(data, C, "auto", 1e-5, settle=True)
+    r = solve(data, C, "auto", 1e-5, canonical=True)
     S = data.X @ r.coef.T + r.intercept + 1.0 - np.eye(K)[data.y]
     errors = []
     for rho in 4.0 ** np.arange(2, 25):
@@ -289,7 +297,7 @@ def test_smaller_tolerances_approach_the_smallest_duals():
     C = data.C(10.0)
     norms = []
     for tol in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7):
-        r = solve(data, C, "auto", tol, settle=True)
+        r = solve(data, C, "auto", tol, canonical=True)
         norms.append(np.sum(r.dual**2 / data.s[:, None]))
     assert (np.diff(norms) >= -1e-9 * norms[-1]).all()
     steps = np.diff(norms)
