@@ -37,7 +37,7 @@ MOST_STUCK, RESOLUTION = 5, 1e-12
 
 # the last rho is a power of this, this one at least; how closely it is searched for and solved
 STAIR, LOWEST_RUNG = 4.0, 2
-ROUGH, SETTLED = 1e-4, 1e-12
+ROUGH, SETTLED, FEW = 1e-4, 1e-15, 10
 
 # beyond this rho float64 resolves too little
 HIGHEST = 4e3
@@ -266,7 +266,7 @@ def settle_duals(search, tol, max_iter, verbose):
     while True:
         step.rho = STAIR**rung
         step.kept.renew()
-        longest = min(LONGEST_STEP, max_iter - step.n_newton)
+        longest = min(LONGEST_STEP if found is None else FEW, max_iter - step.n_newton)
         met = step.solve(accuracy, np.inf, RESOLUTION * search.objective, longest)
         far = np.sqrt(np.sum((step.W - W) ** 2))
         due = np.flatnonzero(~inside & (known - far * search.reach < 3.0 / step.rho))

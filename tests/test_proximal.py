@@ -238,9 +238,11 @@ def dependent(K):
     return Data(X, y, K, np.linspace(0.5, 2, 160), True)
 
 
-@pytest.mark.parametrize("layout", ["dense64", "dense32", "csr64"])
-@pytest.mark.parametrize("difficulty", [0.5, 30.0, 1e3])
-@pytest.mark.parametrize("K", [2, 5, 17])
+@pytest.mark.parametrize(
+    ("K", "difficulty", "layout"),
+    [(K, v, "dense64") for K in (2, 5, 17) for v in (0.5, 30.0, 1e3)]
+    + [(5, 30.0, "dense32"), (17, 1e3, "dense32"), (2, 0.5, "csr64"), (17, 30.0, "csr64")],
+)
 def test_duals_do_not_depend_on_the_way_to_them(K, difficulty, layout):
     data = dependent(K).laid_out(layout)
     C = data.C(difficulty)
@@ -262,13 +264,14 @@ def test_duals_do_not_depend_on_the_way_to_them(K, difficulty, layout):
     assert_allclose(other.dual[back][:, classes], r.dual, rtol=0, atol=1e-5 * size)
 
 
-def nearest(b, cap):
-    """The nearest point of the simplex of size cap, by bisection."""
-    low, high = b.min() - cap, b.max()
+def nearest(B, cap):
+    """The nearest points of simplexes of size cap, row by row, by bisection."""
+    low, high = B.min(axis=1) - cap, B.max(axis=1)
     for _ in range(200):
         middle = (low + high) / 2
-        low, high = (low, middle) if np.maximum(b - middle, 0).sum() < cap else (middle, high)
-    return np.maximum(b - high, 0.0)
+        over = np.maximum(B - middle[:, None], 0).sum(axis=1) >= cap
+        low, high = np.where(over, middle, low), np.where(over, high, middle)
+    return np.maximum(B - high[:, None], 0.0)
 
 
 @pytest.mark.parametrize("difficulty", [0.5, 30.0, 300.0])
@@ -282,14 +285,12 @@ def test_duals_are_what_they_are_said_to_be(K, difficulty):
     errors = []
     for rho in 4.0 ** np.arange(2, 25):
         # stationary: beta is the projection of its centre plus the gradient's step
-        beta = [
-            nearest(C * s * np.eye(K)[label] + rho * C * s * score, C * s)
-            for s, label, score in zip(data.s, data.y, S, strict=True)
-        ]
-        alpha = C * data.s[:, None] * np.eye(K)[data.y] - beta
+        cap = C * data.s[:, None]
+        centre = cap * np.eye(K)[data.y]
+        alpha = centre - nearest(centre + rho * cap * S, cap[:, 0])
         errors.append(abs(alpha - r.dual).max() / abs(r.dual).max())
-    # rho magnifies what W is rounded by
-    assert min(errors) < 1e-3
+    # one rho fits, and only one; it magnifies what W is rounded by
+    assert sorted(errors)[0] < 5e-3 and sorted(errors)[1] > 0.1
 
 
 def test_smaller_tolerances_approach_the_smallest_duals():
@@ -311,7 +312,7 @@ def test_smaller_tolerances_approach_the_smallest_duals():
 def test_path_agrees_with_single_solves(K):
     X, y = clusters(150, 8, K, seed=7)
     data = Data(X, y, K, np.linspace(0, 2, 150), True)
-    Cs = [data.C(v) for v in (1e3, 0.1, 30.0, 1.0, 1e5)]
+    Cs = [data.C(v) for v in (1e3, 0.1, 30.0, 1.0, 1e5 if K < 70 else 1e4)]
     path = crammer_singer_path(
         X, y, Cs=Cs, n_classes=K, sample_weight=data.s, fit_intercept=True, tol=1e-6
     )
