@@ -127,6 +127,24 @@ def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
                 print(f"[{title}] {done} of {len(jobs)}, {spent:.0f} s, {left:.0f} s left")
 
 
+def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
+    """As `run`, of jobs by name: results that a folder keeps come first, new ones are kept."""
+    missing = []
+    for k, name in enumerate(jobs):
+        found = folder.load(name)
+        if found is None:
+            missing.append((k, name))
+        else:
+            yield k, found
+    if verbose and len(missing) < len(jobs):
+        print(f"[{title}] {len(jobs) - len(missing)} of {len(jobs)} found in {folder.path}")
+    calls = [jobs[name] for _, name in missing]
+    for done, result in run(function, calls, n_jobs=n_jobs, verbose=verbose, title=title):
+        k, name = missing[done]
+        folder.save(name, result)
+        yield k, result
+
+
 def _results(function, jobs, n_jobs):
     calls = [delayed(_alone)(function, k, job) for k, job in enumerate(jobs)]
     try:

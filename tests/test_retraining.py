@@ -373,21 +373,20 @@ def test_a_killed_run_goes_on_where_it_ended(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*tasks which were still being processed")
 def test_an_interrupted_run_in_parallel_loses_nothing_that_was_done(tmp_path, monkeypatch):
-    save, saved = _refits.run, []
+    run, saved = _refits.run, []
 
     def interrupted(*args, **kwargs):
-        for result in save(*args, **kwargs):
+        for result in run(*args, **kwargs):
             yield result
             saved.append(result)
-            if len(saved) == 4:
+            if len(saved) == 3:
                 raise KeyboardInterrupt
 
     how = {"folder": tmp_path, "random_state": 0, "n_jobs": 2}
-    monkeypatch.setattr("skattrib.retraining.run", interrupted)
+    monkeypatch.setattr(_refits, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         subset_outputs(LOGISTIC, X, Y, X_TEST, 8, **how)
     monkeypatch.undo()
-    # the first of the four was the fit on all rows
     assert len(list(tmp_path.glob("*.npy"))) == 3
     resumed = subset_outputs(LOGISTIC, X, Y, X_TEST, 8, folder=tmp_path, random_state=0)
     straight = subset_outputs(LOGISTIC, X, Y, X_TEST, 8, random_state=0)
