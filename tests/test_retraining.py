@@ -384,7 +384,7 @@ def test_an_interrupted_run_in_parallel_loses_nothing_that_was_done(tmp_path, mo
 
     how = {"folder": tmp_path, "random_state": 0, "n_jobs": 2}
     monkeypatch.setattr(_refits, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), joblib.parallel_config("threading"):
         subset_outputs(LOGISTIC, X, Y, X_TEST, 8, **how)
     monkeypatch.undo()
     assert len(list(tmp_path.glob("*.npy"))) == 3
