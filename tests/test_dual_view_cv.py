@@ -19,6 +19,7 @@ from skattrib import (
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
+from skattrib._ascent import Ascent
 from skattrib._solvers import crammer_singer, crammer_singer_path
 
 X, Y = load_iris(return_X_y=True)
@@ -45,11 +46,11 @@ def test_a_path_starts_where_it_was(monkeypatch):
     """Warm starts: the duals of the next smaller C, grown with C."""
     starts = []
 
-    def solve(X, y, C, *, dual_init, **options):
+    def search(X, y, C, n_classes, sample_weight, fit_intercept, dual_init):
         starts.append((C, dual_init))
-        return crammer_singer(X, y, C, dual_init=dual_init, **options)
+        return Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
 
-    monkeypatch.setattr("skattrib._solvers.crammer_singer", solve)
+    monkeypatch.setattr("skattrib._solvers.Ascent", search)
     path = crammer_singer_path(X, Y, Cs=CS)
     assert [C for C, _ in starts] == sorted(CS) and starts[0][1] is None
     assert_allclose(starts[1][1].toarray(), 10 * path[1].dual.toarray())
