@@ -36,7 +36,7 @@ def check_rows(X, y, X_test, y_test=None, sample_weight=None):
 def check_classifier(estimator):
     """The estimator, if it is a classifier."""
     if not is_classifier(estimator):
-        raise ValueError(f"{type(estimator).__name__} is no classifier, which this score needs.")
+        raise ValueError(f"{type(estimator).__name__} is no classifier, which is needed here.")
     return estimator
 
 

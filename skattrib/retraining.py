@@ -131,7 +131,8 @@ def subset_outputs(
     """
     task = _Task(estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state)
     _check_count(n_subsets, "n_subsets")
-    if not isinstance(fraction, Real) or not 1 <= round(fraction * task.n) < task.n:
+    known = isinstance(fraction, Real) and 0 < fraction < 1
+    if not known or not 1 <= round(fraction * task.n) < task.n:
         raise ValueError(
             f"fraction is {fraction!r}; expected a share in (0, 1) that leaves some rows in and "
             f"some of the {task.n} rows out."
@@ -221,6 +222,8 @@ def leave_one_out_outputs(
     (4, 3)
     """
     task = _Task(estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state)
+    if isinstance(rows, Integral):
+        raise ValueError(f"rows must be a list of training rows, such as [{rows}].")
     rows = list(range(task.n) if rows is None else rows)
     if not rows:
         raise ValueError("rows is empty; name at least one training row to leave out.")

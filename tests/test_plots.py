@@ -136,6 +136,12 @@ def test_bad_input(options, message):
         AttributionDisplay.from_predictions([1.0, 2.0, -1.0], **options)
 
 
+def test_one_sparse_row_is_a_row(explainer):
+    T = sparse.csr_array(explainer.attribute(X[TEST][:1]))
+    display = AttributionDisplay.from_predictions(T)
+    assert_array_equal(display.values, AttributionDisplay.from_predictions(T.toarray()[0]).values)
+
+
 def test_bad_rows(explainer):
     with pytest.raises(ValueError, match="has 2 rows"):
         AttributionDisplay.from_estimator(explainer, X[:2])

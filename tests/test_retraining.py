@@ -533,6 +533,7 @@ def test_a_folder_needs_an_integer_seed(tmp_path, seed):
         ({"y_test": np.full(10, 7)}, "y_test has 7"),
         ({"fraction": 0}, "fraction is 0; expected a share"),
         ({"fraction": 1.0}, "fraction is 1.0; expected a share"),
+        ({"fraction": np.nan}, "fraction is nan; expected a share"),
         ({"n_subsets": 0}, "n_subsets must be a positive integer"),
         ({"n_repeats": 1.5}, "n_repeats must be a positive integer"),
         ({"output": "logits"}, "output is 'logits'; expected one of"),
@@ -567,6 +568,7 @@ def test_pairwise_decision_values_are_refused():
         ([0.5], "rows must be training rows 0..59"),
         ([[]], "rows must be training rows 0..59"),
         ([], "rows is empty"),
+        (3, r"rows must be a list of training rows, such as \[3\]"),
         ([range(60)], "holds all training rows"),
     ],
 )
