@@ -733,12 +733,13 @@ def test_dense_rows_are_not_copied():
 
 @pytest.mark.parametrize("K", [3, 17, 70])
 def test_layouts_agree_within_their_certificates(K, kernels):
-    X, y = clusters(100, 13, K, seed=11)
+    X, y = clusters(150, 13, K, seed=11)
     bias = bool((K + HERE.index(kernels)) % 2)  # each with every K and every instruction set
     data = Data(X, y, K, np.linspace(0, 2, len(y)), bias)
     C = data.C(10.0)
     results = [data.laid_out(layout).solve(C) for layout in LAYOUTS]
-    results.append(replace(data, X=sparse.csr_matrix(X)).solve(C))
+    if K == 3:
+        results.append(replace(data, X=sparse.csr_matrix(X)).solve(C))
     for r in results[1:]:
         gaps = np.sqrt(r.gap * r.objective) + np.sqrt(results[0].gap * results[0].objective)
         assert distance(r, results[0].coef, results[0].intercept) <= gaps
@@ -906,7 +907,7 @@ def test_threads_give_the_serial_answers():
         for K in (3, 10, 25, 70)
         for layout in LAYOUTS
     ]
-    Cs = [data.C(10.0) for data in problems]
+    Cs = [data.C(3.0) for data in problems]
     serial = [data.solve(C, tol=1e-4) for data, C in zip(problems, Cs, strict=True)]
     with ThreadPoolExecutor(6) as pool:
         threaded = list(pool.map(lambda data, C: data.solve(C, tol=1e-4), problems * 2, Cs * 2))
