@@ -22,6 +22,9 @@ RESIDUAL = 0.3
 # iterations of conjugate gradients: those after which a factor is tried, and at most
 SHORT, LONG = 25, 400
 
+# float64 factors are kept for about so many systems, counted in float32 work
+SYSTEMS = 2.5
+
 # bound on the numbers of a preconditioner
 LARGEST_PRECONDITIONER = 2**25
 
@@ -60,7 +63,8 @@ class Newton:
         self.paired = self.K <= MOST_PAIRED and not sp.issparse(self.rows.X)
         self.by_edges = self.n_edges <= (weights if self.paired else 2 * weights)
         smallest = self.n_edges if self.by_edges else weights
-        if kept.by_classes and smallest > SMALL_FACTOR:
+        worthwhile = smallest > SMALL_FACTOR and self._costs_less_than_factor(smallest)
+        if kept.by_classes and worthwhile:
             D, kept.by_classes = self._iterative(G, kept, SHORT)
             if kept.by_classes:
                 return D
@@ -76,6 +80,19 @@ class Newton:
             kept.by_factor = False
         D = self._iterative(G, kept, LONG)[0]
         return D if np.vdot(G, D) < 0.0 else -G
+
+    def _costs_less_than_factor(self, unknowns):
+        """Whether a preconditioner, made for each system, is less work than a factor that is kept."""
+        parts = 1 if self.averaged else self.K
+        square = self.width**2
+        preconditioner = square * (len(self.rows) + parts * self.width / 3)
+        factor = unknowns**2 * (self.width + unknowns / 3) if self.by_edges else unknowns**3 / 3
+        return SYSTEMS * preconditioner <= factor
+
+    @property
+    def averaged(self):
+        """Whether the preconditioner is one average over the classes."""
+        return self.classes is not None or self.K * self.width**2 > LARGEST_PRECONDITIONER
 
     def _factor(self, kept):
         """The factor that is kept, changed where few rows did, or a new one."""
@@ -146,7 +163,7 @@ class Newton:
                 classes = None if self.classes is None else self.classes[part]
                 diagonal += own.weights(self.free[part] * weight[part, None], K, classes)
             return lambda R: R / diagonal
-        if self.classes is not None or K * width**2 > LARGEST_PRECONDITIONER:
+        if self.averaged:
             w = weight * self.size / K
             M = np.eye(width, dtype=np.float32, order="F")
             for part, block in self.quick.blocks():

@@ -36,7 +36,7 @@ def check_rows(X, y, X_test, y_test=None, sample_weight=None):
 def check_classifier(estimator):
     """The estimator, if it is a classifier."""
     if not is_classifier(estimator):
-        raise ValueError(f"{type(estimator).__name__} is no classifier, which this score needs.")
+        raise ValueError(f"{type(estimator).__name__} is no classifier, which is needed here.")
     return estimator
 
 
@@ -125,6 +125,24 @@ def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
                 last, spent = now, now - start
                 left = spent / done * (len(jobs) - done)
                 print(f"[{title}] {done} of {len(jobs)}, {spent:.0f} s, {left:.0f} s left")
+
+
+def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
+    """As `run`, of jobs by name: results that a folder keeps come first, new ones are kept."""
+    missing = []
+    for k, name in enumerate(jobs):
+        found = folder.load(name)
+        if found is None:
+            missing.append((k, name))
+        else:
+            yield k, found
+    if verbose and len(missing) < len(jobs):
+        print(f"[{title}] {len(jobs) - len(missing)} of {len(jobs)} found in {folder.path}")
+    calls = [jobs[name] for _, name in missing]
+    for done, result in run(function, calls, n_jobs=n_jobs, verbose=verbose, title=title):
+        k, name = missing[done]
+        folder.save(name, result)
+        yield k, result
 
 
 def _results(function, jobs, n_jobs):

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import uuid
+from numbers import Integral
 from pathlib import Path
 from types import FunctionType
 
@@ -28,6 +29,8 @@ class ResultFolder:
         JSON values that decide the results. A folder made under another key is refused.
     """
 
+    suffix = ".npy"
+
     def __init__(self, path, key):
         self.path = None if path is None else Path(path)
         if path is None:
@@ -37,8 +40,10 @@ class ResultFolder:
         key = json.loads(json.dumps(key))
         if manifest.exists():
             self._compare(json.loads(manifest.read_text()), key)
-        elif any(self.path.glob("*.npy")):
-            raise ValueError(f"{self.path} holds .npy files but no key.json; use an empty folder.")
+        elif any(self.path.glob(f"*{self.suffix}")):
+            raise ValueError(
+                f"{self.path} holds {self.suffix} files but no key.json; use an empty folder."
+            )
         else:
             text = json.dumps(key, indent=1).encode()
             self._write(manifest, lambda file: file.write(text))
@@ -56,15 +61,21 @@ class ResultFolder:
             )
 
     def load(self, name):
-        """A kept array, or None."""
-        file = None if self.path is None else self.path / f"{name}.npy"
-        return np.load(file, allow_pickle=False) if file is not None and file.exists() else None
+        """What is kept under a name, or None."""
+        file = None if self.path is None else self.path / f"{name}{self.suffix}"
+        return self._read(file) if file is not None and file.exists() else None
 
-    def save(self, name, array):
-        """Keep an array; a reader sees all of it or nothing."""
+    def save(self, name, value):
+        """Keep a value; a reader sees all of it or nothing."""
         if self.path is not None:
-            write = functools.partial(np.save, arr=array, allow_pickle=False)
-            self._write(self.path / f"{name}.npy", write)
+            write = functools.partial(self._dump, value)
+            self._write(self.path / f"{name}{self.suffix}", write)
+
+    def _read(self, file):
+        return np.load(file, allow_pickle=False)
+
+    def _dump(self, value, file):
+        np.save(file, value, allow_pickle=False)
 
     def _write(self, target, write):
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
@@ -76,6 +87,28 @@ class ResultFolder:
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class ModelFolder(ResultFolder):
+    """Fitted models instead of arrays: to load them is to unpickle, which can run any code."""
+
+    suffix = ".joblib"
+
+    def _read(self, file):
+        return joblib.load(file)
+
+    def _dump(self, value, file):
+        joblib.dump(value, file)
+
+
+def key_of(random_state, **settings):
+    """The key of a folder: what was asked for, the seed, and what computes the results."""
+    if not isinstance(random_state, Integral) or isinstance(random_state, bool):
+        raise ValueError(
+            "a folder of results needs an integer random_state; otherwise another call would "
+            "draw other seeds."
+        )
+    return {**settings, "random_state": int(random_state), "versions": versions()}
 
 
 def versions():

@@ -10,8 +10,9 @@ from sklearn.base import clone
 from sklearn.utils import check_array, check_random_state
 
 from . import metrics as scores
-from ._refits import derived, refit, run
+from ._refits import check_classifier, derived, refit, run
 from .datamodels import decisions_of
+from .metrics._checks import encode_labels
 from .planting import flip_labels, merge_classes, plant_shortcut
 from .retraining import leave_one_out_outputs, subset_outputs
 
@@ -60,10 +61,19 @@ class Study:
         """Settle the metrics; refuse those that cannot be had."""
         if not isinstance(explainers, Mapping) or not explainers:
             raise ValueError("explainers must be a dict of name to explainer, with one or more.")
+        for name, explainer in explainers.items():
+            if isinstance(explainer, type) or not hasattr(explainer, "attribute"):
+                raise ValueError(f"explainers[{name!r}] is no explainer, but {explainer!r}.")
+        if estimator is not None:
+            check_classifier(estimator)
         if self.y.shape != (self.X.shape[0],):
             raise ValueError(f"y has shape {self.y.shape} but X has {self.X.shape[0]} rows.")
         if self.y_test is not None and self.y_test.shape != (self.m,):
             raise ValueError(f"y_test has shape {self.y_test.shape} but X_test has {self.m} rows.")
+        encode_labels(self.y, self.y if self.y_test is None else self.y_test, "y and y_test")
+        for name, truth in truths.items():
+            if truth is not None and truth.get("output") == "decision":
+                raise ValueError(f"the truth of {name!r} must be of one class a row, not of all.")
         missing = {}
         if self.y_test is None:
             needy = "subclass_detection", "shortcut_detection", "coreset", "pruning", "debugging"
@@ -82,6 +92,8 @@ class Study:
         if self.metrics is None:
             left_out = {*missing, "self_influence"} | RETRAINED
             self.metrics = [name for name in METRICS if name not in left_out]
+        if isinstance(self.metrics, str):
+            raise ValueError(f"metrics must be a list of names, such as [{self.metrics!r}].")
         self.metrics = list(self.metrics)
         for name in self.metrics:
             if name not in METRICS:

@@ -126,7 +126,8 @@ def compare_explainers(
     Raises
     ------
     ValueError
-        For no explainers, unknown metrics, and metrics whose needs are not met.
+        For no explainers, what is none, an `estimator` that is no classifier, labels of two kinds,
+        unknown metrics, and metrics whose needs are not met.
 
     Warns
     -----

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -12,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from . import _scoring
 from ._base import HasMethods, Interval, check_training_data, fit_context
 from ._heads import HeadExplainer, logits
-from ._refits import derived, draw_seed, refit, run
+from ._refits import derived, draw_seed, refit, run, run_kept
+from ._result_folder import ModelFolder, digest, key_of
 from .retraining import draw_subset
 
 ROWS = 64  # explained at a time
@@ -86,8 +88,8 @@ def decisions_of(model, X, n_classes):
 class _RefitExplainer(HeadExplainer):
     """An explainer that keeps models fitted to some of the rows."""
 
-    def _fit_models(self, X, y, jobs_of):
-        """Fit the estimator on all rows and on those of each job, (rows, seeds)."""
+    def _fit_models(self, X, y, jobs_of, **settings):
+        """Fit the estimator on all rows and on those of each job, (rows, seed)."""
         self.__dict__.pop("self_influence_", None)
         X, codes = check_training_data(self, X, y)
         estimator = LogisticRegression() if self.estimator is None else self.estimator
@@ -99,13 +101,23 @@ class _RefitExplainer(HeadExplainer):
                 f"or predict_proba; {type(estimator).__name__} is not"
             )
         seed = draw_seed(self.random_state)
-        jobs = [(estimator, X, codes, rows, own) for rows, own in jobs_of(codes, seed)]
-        self.estimator_ = refit(estimator, X, codes, seed=derived(seed, 0, 0))
-        models = dict(run(_refit, jobs, n_jobs=self.n_jobs, verbose=self.verbose))
+        jobs = {
+            f"{i:06d}": (estimator, X, codes, *job) for i, job in enumerate(jobs_of(codes, seed))
+        }
+        folder = ModelFolder(self.folder, self._key(X, codes, estimator, settings))
+        full = estimator, X, codes, None, derived(seed, 0, 0)
+        ((_, self.estimator_),) = run(_refit, [full], n_jobs=1)
+        models = dict(run_kept(_refit, jobs, folder, n_jobs=self.n_jobs, verbose=self.verbose))
         self.estimators_ = [models[k] for k in range(len(jobs))]
         self._fit_X, self._fit_codes = X, codes
         self.n_samples_fit_ = X.shape[0]
         return self
+
+    def _key(self, X, codes, estimator, settings):
+        if self.folder is None:
+            return None
+        data = {"data": digest([X, codes]), "estimator": digest(estimator)}
+        return key_of(self.random_state, kind=type(self).__name__, **data, **settings)
 
     @property
     def _decisions(self):
@@ -136,6 +148,7 @@ def _refit(estimator, X, y, rows, seed):
 
 _CONSTRAINTS = {
     "estimator": [HasMethods(["fit", "predict"]), None],
+    "folder": [str, PathLike, None],
     "n_jobs": [Integral, None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
@@ -162,6 +175,11 @@ class DatamodelExplainer(_RefitExplainer):
         Penalty as a share of the smallest one that leaves no row: the larger, the sparser.
     l1_ratio : float, default=1.0
         1 is the lasso, less an elastic net.
+    folder : path-like, default=None
+        Keeps each refitted model as soon as it is done, so that a fit that was killed goes on
+        where it ended, with identical results. It holds those of one set of data, estimator,
+        settings and versions and refuses any other; it needs an integer `random_state`. Models
+        are unpickled from it, which can run any code: give a folder that you trust.
     n_jobs : int or None, default=None
         Refits at a time, as in joblib; results do not depend on it.
     random_state : int, RandomState or None, default=None
@@ -222,6 +240,7 @@ class DatamodelExplainer(_RefitExplainer):
         fraction=0.5,
         alpha=0.05,
         l1_ratio=1.0,
+        folder=None,
         n_jobs=None,
         random_state=None,
         verbose=0,
@@ -231,6 +250,7 @@ class DatamodelExplainer(_RefitExplainer):
         self.fraction = fraction
         self.alpha = alpha
         self.l1_ratio = l1_ratio
+        self.folder = folder
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -251,7 +271,8 @@ class DatamodelExplainer(_RefitExplainer):
         Raises
         ------
         ValueError
-            For data that are not finite, one class only, or an estimator without outputs.
+            For data that are not finite, one class only, an estimator without outputs, or a folder
+            of other models.
         """
 
         def jobs(codes, seed):
@@ -259,7 +280,7 @@ class DatamodelExplainer(_RefitExplainer):
             self.subset_masks_ = np.array(masks)
             return [(np.flatnonzero(mask), derived(seed, 1 + i, 1)) for i, mask in enumerate(masks)]
 
-        return self._fit_models(X, y, jobs)
+        return self._fit_models(X, y, jobs, fraction=float(self.fraction))
 
     def _attributions(self, outputs, full):
         """Coefficients of outputs (m, n_subsets) on the masks, (m, n_samples_fit_)."""
@@ -289,6 +310,9 @@ class LeaveOneOutExplainer(_RefitExplainer):
     estimator : classifier, default=None
         With `decision_function` or `predict_proba`; never fitted itself. None is
         ``LogisticRegression()``. Its tolerance should be far below the effect of a row.
+    folder : path-like, default=None
+        Keeps each refitted model, so that a fit that was killed goes on where it ended. As for
+        DatamodelExplainer, it must be one that you trust, and `random_state` an integer.
     n_jobs : int or None, default=None
         Refits at a time, as in joblib; results do not depend on it.
     random_state : int, RandomState or None, default=None
@@ -332,8 +356,9 @@ class LeaveOneOutExplainer(_RefitExplainer):
 
     _parameter_constraints: dict = dict(_CONSTRAINTS)
 
-    def __init__(self, estimator=None, *, n_jobs=None, random_state=None, verbose=0):
+    def __init__(self, estimator=None, *, folder=None, n_jobs=None, random_state=None, verbose=0):
         self.estimator = estimator
+        self.folder = folder
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -354,8 +379,8 @@ class LeaveOneOutExplainer(_RefitExplainer):
         Raises
         ------
         ValueError
-            For data that are not finite, one class only, a class of a single row, or an estimator
-            without outputs.
+            For data that are not finite, one class only, a class of a single row, an estimator
+            without outputs, or a folder of other models.
         """
 
         def jobs(codes, seed):

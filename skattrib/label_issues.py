@@ -62,8 +62,8 @@ def find_label_issues(
     Raises
     ------
     ValueError
-        If X and y are not the training rows, for labels that are not classes, k out of range, and
-        for explainers that compare with one class only (`same_class`).
+        If X and y are not the training rows, for labels that are not classes, k out of range,
+        what is no explainer, and explainers that compare with one class only (`same_class`).
 
     Notes
     -----
@@ -101,6 +101,11 @@ def find_label_issues(
     >>> int(issues.row[0]), int(issues.given[0]), int(issues.suggested[0])
     (7, 2, 0)
     """
+    if not isinstance(explainer, BaseExplainer):
+        raise ValueError(
+            f"{type(explainer).__name__} is no explainer; of a Pipeline give the last step, and X "
+            "as that one sees it"
+        )
     if getattr(explainer, "same_class", False):
         raise ValueError("same_class=True hears one class only; fit with same_class=False.")
     check_is_fitted(explainer, "n_samples_fit_")

@@ -1,7 +1,7 @@
 """Flaws planted on purpose, whose finding tells good attributions: bad labels, shortcuts, ..."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,7 +39,7 @@ def flip_labels(
     Raises
     ------
     ValueError
-        For fewer than two classes, a fraction outside [0, 1] or another kind.
+        For fewer than two classes, missing labels, a fraction outside [0, 1] or another kind.
 
     Examples
     --------
@@ -176,8 +176,8 @@ def plant_shortcut(
     Raises
     ------
     ValueError
-        If there is no row to mark, if X and y differ in length, if `where` is not in a row, or if
-        the type of X cannot hold the value.
+        If there is no row to mark, if X and y differ in length, if `where` is not in a row, if
+        the type of X cannot hold the value, or if X has NaN and there is no `value`.
 
     Examples
     --------
@@ -195,6 +195,8 @@ def plant_shortcut(
     if y.shape != (X.shape[0],):
         raise ValueError(f"y has shape {y.shape}; expected ({X.shape[0]},), one a row of X.")
     _check_share(fraction)
+    if (y.dtype.kind in "US") != isinstance(marked_class, str) and y.dtype.kind != "O":
+        raise ValueError(f"marked_class is {marked_class!r}, but labels are as {y.tolist()[0]!r}.")
     candidates = np.flatnonzero((y == marked_class) != others)
     if len(candidates) == 0:
         raise ValueError(
@@ -202,6 +204,8 @@ def plant_shortcut(
             "there is nothing to mark."
         )
     value = X.max() if value is None else value
+    if value != value:
+        raise ValueError("the largest value of X is missing, for X has NaN; give `value`.")
     if np.asarray(value).astype(X.dtype) != value:
         raise ValueError(f"value {value} cannot be held by X of type {X.dtype}.")
     size = round(fraction * len(candidates))
@@ -228,10 +232,12 @@ def _classes(y):
     y = np.asarray(y)
     if y.ndim != 1 or len(y) == 0:
         raise ValueError(f"y has shape {y.shape}; expected one label a row.")
+    if any(label is None or label != label for label in y.tolist()):
+        raise ValueError("y has missing labels; drop those rows.")
     classes, codes = np.unique(y, return_inverse=True)
     return y.copy(), classes, codes
 
 
 def _check_share(fraction):
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction is {fraction}; expected a share in [0, 1].")
+    if not isinstance(fraction, Real) or not 0 <= fraction <= 1:
+        raise ValueError(f"fraction is {fraction!r}; expected a share in [0, 1].")

@@ -17,8 +17,9 @@ from ._refits import (
     read_output,
     refit,
     run,
+    run_kept,
 )
-from ._result_folder import ResultFolder, digest, versions
+from ._result_folder import ResultFolder, digest, key_of
 
 __all__ = ["leave_one_out_outputs", "subset_outputs"]
 
@@ -130,7 +131,8 @@ def subset_outputs(
     """
     task = _Task(estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state)
     _check_count(n_subsets, "n_subsets")
-    if not isinstance(fraction, Real) or not 1 <= round(fraction * task.n) < task.n:
+    known = isinstance(fraction, Real) and 0 < fraction < 1
+    if not known or not 1 <= round(fraction * task.n) < task.n:
         raise ValueError(
             f"fraction is {fraction!r}; expected a share in (0, 1) that leaves some rows in and "
             f"some of the {task.n} rows out."
@@ -220,6 +222,8 @@ def leave_one_out_outputs(
     (4, 3)
     """
     task = _Task(estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state)
+    if isinstance(rows, Integral):
+        raise ValueError(f"rows must be a list of training rows, such as [{rows}].")
     rows = list(range(task.n) if rows is None else rows)
     if not rows:
         raise ValueError("rows is empty; name at least one training row to leave out.")
@@ -276,20 +280,10 @@ class _Task:
         if self.is_classifier and self.targets is None:
             self.targets = predicted
         outputs = np.empty((len(jobs), *full.shape))
-        missing = []
-        for k, name in enumerate(jobs):
-            found = kept.load(name)
-            if found is None:
-                missing.append((k, name))
-            else:
-                outputs[k] = found
-        if verbose and len(missing) < len(jobs):
-            print(f"[{title}] {len(jobs) - len(missing)} of {len(jobs)} found in {folder}")
         data = self.estimator, self.X, self.y, self.weight, self.X_test, self.targets
-        calls = [(*data, self.classes, self.output, *jobs[name]) for _, name in missing]
-        for done, values in run(_measure, calls, n_jobs=n_jobs, verbose=verbose, title=title):
-            k, name = missing[done]
-            kept.save(name, values)
+        calls = {name: (*data, self.classes, self.output, *job) for name, job in jobs.items()}
+        options = {"n_jobs": n_jobs, "verbose": verbose, "title": title}
+        for k, values in run_kept(_measure, calls, kept, **options):
             outputs[k] = values
         return outputs, full
 
@@ -306,20 +300,14 @@ class _Task:
         return np.mean(values, axis=0), predicted
 
     def _key(self, settings):
-        if not isinstance(self.given_seed, Integral) or isinstance(self.given_seed, bool):
-            raise ValueError(
-                "a folder of results needs an integer random_state; otherwise another call would "
-                "draw other seeds."
-            )
-        return {
+        return key_of(
+            self.given_seed,
             **settings,
-            "data": digest([self.X, self.y, self.weight, self.X_test, self.y_test]),
-            "estimator": digest(self.estimator),
-            "output": self.output if isinstance(self.output, str) else digest(self.output),
-            "n_repeats": len(self.seeds),
-            "random_state": int(self.given_seed),
-            "versions": versions(),
-        }
+            data=digest([self.X, self.y, self.weight, self.X_test, self.y_test]),
+            estimator=digest(self.estimator),
+            output=self.output if isinstance(self.output, str) else digest(self.output),
+            n_repeats=len(self.seeds),
+        )
 
 
 def _subset_seeds(task, i):

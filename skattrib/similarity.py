@@ -23,6 +23,12 @@ class _Similarities(BaseExplainer):
         self._fit_X, self.n_samples_fit_ = X, X.shape[0]
         return self
 
+    def _check_target(self, X, target):
+        if target is None and not self._fit_same_class:
+            # rows of all classes are compared: to predict one would double the cost
+            return _scoring.Target(np.zeros(X.shape[0], dtype=np.intp))
+        return super()._check_target(X, target)
+
     def top_k(self, X, k: int = 5, *, target=None, largest: bool = True):
         """The k most (or least) similar training rows; see `BaseExplainer.top_k`.
 

@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.utils import Bunch
 
 from skattrib import (
     DualViewExplainer,
@@ -239,6 +240,12 @@ def test_explainers_are_not_fitted_themselves(result):
     [
         ({"explainers": {}}, "explainers must be a dict"),
         ({"explainers": [SimilarityExplainer()]}, "explainers must be a dict"),
+        ({"explainers": {"a": LogisticRegression()}}, "'a'. is no explainer, but LogisticReg"),
+        ({"explainers": {"a": SimilarityExplainer}}, "'a'. is no explainer, but <class"),
+        ({"estimator": Ridge()}, "Ridge is no classifier"),
+        ({"y_test": Y_TEST.astype(str)}, "y and y_test must hold labels of one kind"),
+        ({"metrics": "class_detection"}, r"list of names, such as \['class_detection'\]"),
+        ({"subset_truth": Bunch(output="decision")}, "one class a row, not of all"),
         ({"metrics": ["lds"]}, "there is no metric 'lds'; choose from class_detection"),
         ({"metrics": ["linear_datamodeling"]}, "needs an estimator to retrain, or subset_truth"),
         ({"metrics": ["leave_one_out"]}, "needs an estimator to retrain, or leave_one_out_truth"),

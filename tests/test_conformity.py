@@ -51,7 +51,7 @@ VARIANTS = [
     RepresenterExplainer(C=10.0, class_weight="balanced"),
     InfluenceExplainer(inverse="cg", C=0.1),
     SimilarityExplainer(metric="cosine", same_class=False, sparse_output=True),
-    DatamodelExplainer(RidgeClassifier(), n_subsets=3, random_state=0),
+    DatamodelExplainer(RidgeClassifier(), n_subsets=2, random_state=0),
 ]
 
 

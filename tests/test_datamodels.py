@@ -179,6 +179,77 @@ def test_with_compare_explainers():
     assert np.isfinite(found.average_rank).all()
 
 
+class Killed(LogisticRegression):
+    """Ends the whole run in one of its fits; -1 is never."""
+
+    left = -1
+
+    def fit(self, X, y):
+        Killed.left -= 1
+        if Killed.left == -1:
+            raise KeyboardInterrupt
+        Killed.left = max(Killed.left, -1)
+        return super().fit(X, y)
+
+
+def kept_in(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.joblib")}
+
+
+@pytest.mark.parametrize("kind", [DatamodelExplainer, LeaveOneOutExplainer])
+def test_a_killed_fit_goes_on_where_it_ended(kind, tmp_path, monkeypatch, capsys):
+    few = {"n_subsets": 10} if kind is DatamodelExplainer else {}
+    e = kind(Killed(), random_state=4, **few)
+    straight = clone(e).fit(X[::5], Y[::5])
+    e.set_params(folder=tmp_path / "models")
+    monkeypatch.setattr(Killed, "left", 5)
+    with pytest.raises(KeyboardInterrupt):
+        e.fit(X[::5], Y[::5])
+    # the first of the five was the fit to all rows
+    first = kept_in(e.folder)
+    assert len(first) == 4
+    resumed = clone(e).set_params(verbose=1).fit(X[::5], Y[::5])
+    assert "4 of 10 found in" in capsys.readouterr().out
+    after = kept_in(e.folder)
+    assert len(after) == 10 and first.items() <= after.items()
+    assert not [path for path in e.folder.iterdir() if path.name[0] == "."]
+    T = straight.attribute(X_TEST)
+    assert_array_equal(resumed.attribute(X_TEST), T)
+    monkeypatch.setattr(Killed, "left", 1)  # the fit to all rows, no other
+    assert_array_equal(clone(e).fit(X[::5], Y[::5]).attribute(X_TEST), T)
+
+
+def test_a_folder_serves_more_subsets_and_other_penalties(tmp_path):
+    e = DatamodelExplainer(MODEL, n_subsets=3, folder=str(tmp_path), random_state=0).fit(X, Y)
+    first = kept_in(tmp_path)
+    more = clone(e).set_params(n_subsets=5, alpha=0.5).fit(X, Y)
+    assert first.items() <= kept_in(tmp_path).items()
+    plain = clone(more).set_params(folder=None).fit(X, Y)
+    assert_array_equal(more.attribute(X_TEST), plain.attribute(X_TEST))
+
+
+def test_a_folder_of_other_models_is_refused(tmp_path):
+    e = DatamodelExplainer(MODEL, n_subsets=2, folder=tmp_path, random_state=0).fit(X, Y)
+    for changed, other in {
+        "fraction": clone(e).set_params(fraction=0.4),
+        "estimator": clone(e).set_params(estimator__C=2.0),
+        "random_state": clone(e).set_params(random_state=1),
+        "kind": LeaveOneOutExplainer(MODEL, folder=tmp_path, random_state=0),
+    }.items():
+        with pytest.raises(ValueError, match=f"of another run, with other .*{changed}"):
+            other.fit(X, Y)
+    for rows, labels in ((X * 2, Y), (X, np.roll(Y, 1))):
+        with pytest.raises(ValueError, match="with other data"):
+            clone(e).fit(rows, labels)
+    with pytest.raises(ValueError, match="with other .*kind"):
+        subset_outputs(MODEL, X, Y, X_TEST, 2, folder=tmp_path, random_state=0)
+    with pytest.raises(ValueError, match="needs an integer random_state"):
+        clone(e).set_params(random_state=None).fit(X, Y)
+    (tmp_path / "key.json").unlink()
+    with pytest.raises(ValueError, match="no key.json; use an empty folder"):
+        clone(e).fit(X, Y)
+
+
 def test_progress(capsys):
     DatamodelExplainer(MODEL, n_subsets=3, verbose=1).fit(X, Y)
     assert "3 of 3" in capsys.readouterr().out

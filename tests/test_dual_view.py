@@ -106,16 +106,22 @@ def rounding(e, X, X_test, V):
 
 layouts = pytest.mark.parametrize("layout", LAYOUTS)
 n_classes = pytest.mark.parametrize("K", [2, 3, 70])
-intercepts = pytest.mark.parametrize("fit_intercept", [True, False], ids=["bias", "nobias"])
+# each two together; all three are in tests of the solver
+in_pairs = pytest.mark.parametrize(
+    "layout, K, fit_intercept",
+    [
+        (layout, K, bool((i + j) % 2))
+        for i, layout in enumerate(LAYOUTS)
+        for j, K in enumerate(LABELS)
+    ],
+)
 forms = pytest.mark.parametrize("form", TARGETS)
 
 
 # completeness, sign, unit
 
 
-@layouts
-@n_classes
-@intercepts
+@in_pairs
 @pytest.mark.parametrize("weighted", [False, True], ids=["ones", "weights"])
 @pytest.mark.parametrize("max_iter", [1, 2, 5, 1000])
 def test_rows_sum_to_the_output_at_every_stage(layout, K, fit_intercept, weighted, max_iter):
@@ -147,9 +153,7 @@ def test_label_targets_sum_to_the_decision_function(K):
         assert_allclose(e.attribute(X_test, label).sum(axis=1), expected, atol=1e-12)
 
 
-@layouts
-@n_classes
-@intercepts
+@in_pairs
 def test_rows_support_their_own_class_and_oppose_the_others(layout, K, fit_intercept):
     X, y, X_test, _ = problem(K, layout)
     e = fitted(K, layout, fit_intercept)
@@ -181,9 +185,7 @@ def test_removing_a_row_takes_away_its_attribution():
 # attribute in all its forms
 
 
-@layouts
-@n_classes
-@intercepts
+@in_pairs
 @forms
 def test_attribute_is_the_formula(layout, K, fit_intercept, form):
     X, _, X_test, _ = problem(K, layout, True)
@@ -238,9 +240,7 @@ def test_blocks(form, layout):
 # decompose
 
 
-@layouts
-@n_classes
-@intercepts
+@in_pairs
 @forms
 def test_decompose_shares_the_attribution_among_features(layout, K, fit_intercept, form):
     X, _, X_test, _ = problem(K, layout, True)
@@ -272,9 +272,7 @@ def test_decompose_shares_the_attribution_among_features(layout, K, fit_intercep
 # what fit leaves
 
 
-@layouts
-@n_classes
-@intercepts
+@in_pairs
 @pytest.mark.parametrize("weighted", [False, True], ids=["ones", "weights"])
 def test_fitted_attributes(layout, K, fit_intercept, weighted):
     X, y, X_test, weight = problem(K, layout, weighted)
@@ -320,9 +318,7 @@ def test_fitted_attributes(layout, K, fit_intercept, weighted):
     assert e.score(X, y, weight) == np.average(e.predict(X) == y, weights=weight)
 
 
-@layouts
-@n_classes
-@intercepts
+@in_pairs
 def test_self_influence_is_the_diagonal(layout, K, fit_intercept):
     X, y, _, _ = problem(K, layout, True)
     e = fitted(K, layout, fit_intercept, True)
@@ -340,9 +336,11 @@ def test_self_influence_is_the_diagonal(layout, K, fit_intercept):
 
 @pytest.mark.parametrize("layout", ["dense64", "dense32", "csr64"])
 @pytest.mark.parametrize("K", [2, 3])
-@intercepts
-@pytest.mark.parametrize("weighted", [False, True], ids=["ones", "weights"])
-@pytest.mark.parametrize("C", [1e-3, 0.03, 0.3])
+@pytest.mark.parametrize(
+    ("fit_intercept", "weighted", "C"),
+    # each two together
+    [(bias, bias == (C == 0.03), C) for bias in (True, False) for C in (1e-3, 0.03, 0.3)],
+)
 def test_decision_error_bound_holds(layout, K, fit_intercept, weighted, C):
     _, _, X_test, _ = problem(K, layout)
     options = {"C": C, "max_iter": 20000}
@@ -415,8 +413,10 @@ def test_rows_of_weight_zero_do_not_move_the_head(layout, K):
     assert_same_head(e, without.fit(X[kept], y[kept], weight[kept]), X_test)
 
 
-@layouts
-@n_classes
+@pytest.mark.parametrize(
+    "layout, K",
+    [(layout, K) for K in LABELS for layout in (LAYOUTS if K < 70 else LAYOUTS[::3])],
+)
 def test_warm_start(layout, K):
     X, y, X_test, _ = problem(K, layout)
     options = {"tol": 1e-5, "max_iter": 20000, "random_state": 0}

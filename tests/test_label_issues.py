@@ -6,7 +6,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import scale
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
 
 from skattrib import (
     DualViewExplainer,
@@ -130,6 +131,15 @@ def test_bad_input(options, message):
     explainer = SimilarityExplainer().fit(X, y)
     with pytest.raises(ValueError, match=message):
         find_label_issues(explainer, **{"X": X, "y": y} | options)
+
+
+def test_what_is_no_explainer():
+    X, y = load("wine")
+    model = make_pipeline(StandardScaler(), SimilarityExplainer()).fit(X, y)
+    with pytest.raises(ValueError, match="Pipeline is no explainer; .* give the last step"):
+        find_label_issues(model, X, y)
+    X = model[:-1].transform(X)
+    assert len(find_label_issues(model[-1], X, y, k=3).row) == 3
 
 
 def test_same_class_is_refused():

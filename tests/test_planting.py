@@ -109,6 +109,11 @@ def test_a_shortcut_in_images(shape):
         (lambda: merge_classes(Y, [NAMES, ["bee"]]), "a label is in two groups"),
         (lambda: plant_shortcut(np.zeros((5, 2)), Y, "bee"), r"y has shape \(400,\)"),
         (lambda: plant_shortcut(np.zeros((400, 2)), Y, "emu"), "no row is of class 'emu'"),
+        (lambda: plant_shortcut(np.zeros((400, 2)), Y, 1, others=True), "labels are as '"),
+        (lambda: plant_shortcut(np.full((400, 2), np.nan), Y, "bee"), "X has NaN; give `value`"),
+        (lambda: flip_labels([0.0, 1.0, np.nan], 0.5), "y has missing labels"),
+        (lambda: merge_classes(["a", "b", None]), "y has missing labels"),
+        (lambda: flip_labels(Y, "0.1"), "expected a share"),
         (lambda: plant_shortcut(np.zeros((400, 2)), Y, "bee", where=2), "where=2 is not in a row"),
         (lambda: plant_shortcut(np.zeros((400, 2)), Y, "bee", -0.1), "expected a share"),
         (

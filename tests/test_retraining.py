@@ -373,21 +373,20 @@ def test_a_killed_run_goes_on_where_it_ended(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*tasks which were still being processed")
 def test_an_interrupted_run_in_parallel_loses_nothing_that_was_done(tmp_path, monkeypatch):
-    save, saved = _refits.run, []
+    run, saved = _refits.run, []
 
     def interrupted(*args, **kwargs):
-        for result in save(*args, **kwargs):
+        for result in run(*args, **kwargs):
             yield result
             saved.append(result)
-            if len(saved) == 4:
+            if len(saved) == 3:
                 raise KeyboardInterrupt
 
     how = {"folder": tmp_path, "random_state": 0, "n_jobs": 2}
-    monkeypatch.setattr("skattrib.retraining.run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(_refits, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt), joblib.parallel_config("threading"):
         subset_outputs(LOGISTIC, X, Y, X_TEST, 8, **how)
     monkeypatch.undo()
-    # the first of the four was the fit on all rows
     assert len(list(tmp_path.glob("*.npy"))) == 3
     resumed = subset_outputs(LOGISTIC, X, Y, X_TEST, 8, folder=tmp_path, random_state=0)
     straight = subset_outputs(LOGISTIC, X, Y, X_TEST, 8, random_state=0)
@@ -534,6 +533,7 @@ def test_a_folder_needs_an_integer_seed(tmp_path, seed):
         ({"y_test": np.full(10, 7)}, "y_test has 7"),
         ({"fraction": 0}, "fraction is 0; expected a share"),
         ({"fraction": 1.0}, "fraction is 1.0; expected a share"),
+        ({"fraction": np.nan}, "fraction is nan; expected a share"),
         ({"n_subsets": 0}, "n_subsets must be a positive integer"),
         ({"n_repeats": 1.5}, "n_repeats must be a positive integer"),
         ({"output": "logits"}, "output is 'logits'; expected one of"),
@@ -568,6 +568,7 @@ def test_pairwise_decision_values_are_refused():
         ([0.5], "rows must be training rows 0..59"),
         ([[]], "rows must be training rows 0..59"),
         ([], "rows is empty"),
+        (3, r"rows must be a list of training rows, such as \[3\]"),
         ([range(60)], "holds all training rows"),
     ],
 )

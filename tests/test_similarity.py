@@ -239,6 +239,15 @@ def test_sim_rp_is_similarity_behind_a_random_projection(training):
 # exemplar SVM
 
 
+def test_one_svm_for_each_test_row(monkeypatch):
+    """Unless rows of other classes are excluded, no class has to be predicted."""
+    fits, fit = [], LinearSVC.fit
+    monkeypatch.setattr(LinearSVC, "fit", lambda self, *args: fits.append(1) or fit(self, *args))
+    X, y = np.eye(6)[[0, 1, 2, 3, 4, 5, 0, 2]], np.arange(8) % 2
+    ExemplarSVMExplainer(random_state=0).fit(X, y).attribute(X[:3])
+    assert len(fits) == 3
+
+
 def exemplar(X, row, C, tol, weight):
     """Unit normal and offset of the SVM of one positive against all training rows."""
     svm = LinearSVC(C=C, dual=False, class_weight={1: weight}, tol=tol, max_iter=100_000)

@@ -131,7 +131,7 @@ class AttributionDisplay(Display):
 
         Parameters
         ----------
-        attributions : array-like of shape (n,)
+        attributions : array-like of shape (n,) or CSR of shape (1, n)
             Of one test row; -inf where a training row is excluded.
         image : array-like, optional
             The test row's image.
@@ -148,6 +148,8 @@ class AttributionDisplay(Display):
         ValueError
             For arrays of other lengths than `attributions`, and rows that are no images.
         """
+        if sparse.issparse(attributions) and attributions.shape[0] == 1:
+            attributions = attributions.toarray().ravel()
         values = np.asarray(attributions, dtype=float)
         if values.ndim != 1 or not len(values) or np.isnan(values).any():
             raise ValueError("attributions must be those of one test row: numbers of shape (n,).")
