@@ -82,7 +82,7 @@ class Newton:
         return D if np.vdot(G, D) < 0.0 else -G
 
     def _costs_less_than_factor(self, unknowns):
-        """Whether a preconditioner, made for each system, is less work than a factor that is kept."""
+        """Whether a preconditioner for each system is less work than a factor that is kept."""
         parts = 1 if self.averaged else self.K
         square = self.width**2
         preconditioner = square * (len(self.rows) + parts * self.width / 3)

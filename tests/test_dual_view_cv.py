@@ -20,7 +20,6 @@ from skattrib import (
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
-from skattrib._ascent import Ascent
 from skattrib._solvers import crammer_singer, crammer_singer_path
 
 X, Y = load_iris(return_X_y=True)
