@@ -3,9 +3,9 @@
 import numpy as np
 import scipy.sparse as sp
 
-# rows are kept converted up to this share of X, and converted when needed, so many numbers at a
-# time, beyond
-KEPT, PIECE = 0.125, 2**17
+# rows are kept converted up to this share of X, and converted when needed, so many numbers or at
+# least rows at a time, beyond
+KEPT, PIECE, FEWEST = 0.125, 2**17, 512
 
 
 class Rows:
@@ -34,7 +34,7 @@ class Rows:
         if self.kept is not None:
             yield slice(0, len(self.rows)), self.kept
             return
-        step = max(1, PIECE // self.X.shape[1])
+        step = max(FEWEST, PIECE // self.X.shape[1])
         for first in range(0, len(self.rows), step):
             yield (
                 slice(first, min(first + step, len(self.rows))),

@@ -24,8 +24,9 @@ __all__ = [
 # the first engine solves alone up to about this C mean ||x||^2, with many classes up to more
 EASY, EASY_MANY = 20.0, 200.0
 
-# up to so many times the number of features it goes first, to this gap
-FIRST, HANDOVER = 0.4, 3e-3
+# up to so many times the number of features it goes first, to this gap, and on while so many sweeps
+# make it ten times smaller
+FIRST, HANDOVER, A_DECADE = 0.4, 3e-3, 10
 
 # sweeps that it is given before the second takes over, and after the second has given up
 PATIENCE, PATIENCE_MANY = 100, 300
@@ -245,7 +246,11 @@ def _search(search, W, tol, max_iter, seed, verbose, engine):
     work = 0
     if not hard or first or len(search.rows) == 0:
         most = max_iter if engine == "ascent" else min(max_iter, patience)
-        work = search.run(max(tol, HANDOVER) if first else tol, most, seed, verbose)
+        goal = max(tol, HANDOVER) if first else tol
+        work = search.run(goal, most, seed, verbose)
+        while tol < goal and search.gap <= goal * search.objective and work < most:
+            goal = max(tol, 0.1 * goal)
+            work += search.run(goal, min(A_DECADE, most - work), seed, verbose)
         if search.gap <= tol * search.objective or work >= max_iter:
             return work
         W = search.augmented()
