@@ -112,8 +112,8 @@ def bench_path(benchmark, load, record, data, largest):
             seconds=r.seconds,
             total=total,
             gap=r.gap,
-            support=int(np.count_nonzero(np.diff(r.dual.indptr))),
-            accuracy=float(np.mean(np.argmax(X @ r.coef.T, axis=1) == y)),
+            support=int(r.n_support_per_class.sum()),
+            accuracy=r.train_accuracy,
             peer_seconds=peer,
             peer_gap=peer_gap,
         )

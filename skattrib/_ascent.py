@@ -31,7 +31,7 @@ class CrammerSingerResult:
 
     Attributes
     ----------
-    dual : (n, K) float64 array, or CSR array when K > 64 and on a path
+    dual : (n, K) float64 array, or CSR array when K > 64 or on a path
         alpha, feasible: rows sum to 0, 0 <= alpha[i, y_i] <= C s_i, the others <= 0.
     coef : (K, d) float64 array
         W(alpha) = sum_i alpha_i x_i^T.
@@ -45,8 +45,6 @@ class CrammerSingerResult:
         Work in sweeps over all rows, rounded up, and Newton steps.
     converged : bool
         Whether gap <= tol.
-    seconds : float
-        Time spent; of a path only.
     """
 
     dual: np.ndarray | sp.csr_array
@@ -56,7 +54,6 @@ class CrammerSingerResult:
     gap: float
     n_iter: int
     converged: bool
-    seconds: float = np.nan
 
 
 class Ascent:

@@ -130,8 +130,8 @@ class DualViewExplainerCV(DualViewExplainer):
         and "mean_n_support".
     path_ : dict of ndarrays of length n_Cs
         How the path ran: "n_support" and "seconds" (means over folds), "gap" (the largest) and
-        "train_score" (accuracy on the rows fitted to, mean over folds), and "n_support_per_class"
-        of shape (n_Cs, n_classes).
+        "train_score" (accuracy on the rows fitted to, by weight, mean over folds), and
+        "n_support_per_class" of shape (n_Cs, n_classes).
 
     Notes
     -----
@@ -270,23 +270,24 @@ class DualViewExplainerCV(DualViewExplainer):
 
     def _fold(self, X, codes, weight, train, test):
         """What each C gives on the rows left out of one fold, and how its path ran."""
-        K = len(self.classes_)
         rows, labels = X[train], self.classes_[codes]
-        facts = {name: [] for name in ("score", "train_score", "n_support_per_class")}
+        scores = []
         path = self._path(rows, codes[train], weight[train], self.Cs_)
         for C, found in zip(self.Cs_, path, strict=True):
             head = DualViewExplainer(C=C, fit_intercept=self.fit_intercept)
             head.classes_, head.n_features_in_ = self.classes_, X.shape[1]
             head._keep(rows, found, C)
             scorer = check_scoring(head, self.scoring)
-            facts["score"].append(scorer(head, X[test], labels[test]))
-            facts["train_score"].append(head.score(rows, labels[train]))
-            support = np.bincount(codes[train][head.support_], minlength=K)
-            facts["n_support_per_class"].append(support)
-        facts["n_support"] = [support.sum() for support in facts["n_support_per_class"]]
-        facts["gap"] = [found.gap for found in path]
-        facts["seconds"] = [found.seconds for found in path]
-        return facts
+            scores.append(scorer(head, X[test], labels[test]))
+        support = [found.n_support_per_class for found in path]
+        return {
+            "score": scores,
+            "n_support_per_class": support,
+            "n_support": [per_class.sum() for per_class in support],
+            "train_score": [found.train_accuracy for found in path],
+            "gap": [found.gap for found in path],
+            "seconds": [found.seconds for found in path],
+        }
 
     def _results(self):
         mean = self.scores_.mean(axis=0)

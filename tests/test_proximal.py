@@ -319,6 +319,10 @@ def test_path_agrees_with_single_solves(K):
     assert len(path) == len(Cs)
     for C, r in zip(Cs, path, strict=True):
         assert sparse.issparse(r.dual) and r.dual.format == "csr" and r.seconds > 0
+        assert r.C == C and r.n_support_per_class.shape == (K,)
+        assert r.n_support_per_class.sum() == np.count_nonzero(abs(r.dual).sum(axis=1))
+        right = np.argmax(X @ r.coef.T + r.intercept, axis=1) == y
+        assert r.train_accuracy == pytest.approx(np.average(right, weights=data.s))
         single = data.solve(C, tol=1e-6)
         assert r.converged
         assert distance(r, single.coef, single.intercept) <= certified(r) + certified(single)

@@ -14,7 +14,7 @@ EXAMPLES = re.findall(
 
 
 def test_examples_are_found():
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 @pytest.mark.parametrize("code, expected", EXAMPLES)
