@@ -264,9 +264,11 @@ def _seed(random_state):
 
 def _solve(search, W, tol, max_iter, seed, verbose, canonical=False, engine="auto"):
     """Solves and, if asked, settles the duals; returns sweeps and Newton steps."""
-    work = _search(search, W, tol, max_iter, seed, verbose, engine)
-    if canonical and search.gap <= tol * search.objective and work < max_iter:
-        work += settle_duals(search, tol, max_iter - work, verbose)
+    # steps that overflow are not taken
+    with np.errstate(over="ignore", invalid="ignore"):
+        work = _search(search, W, tol, max_iter, seed, verbose, engine)
+        if canonical and search.gap <= tol * search.objective and work < max_iter:
+            work += settle_duals(search, tol, max_iter - work, verbose)
     return work
 
 
