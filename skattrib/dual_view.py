@@ -36,7 +36,7 @@ class DualViewExplainer(HeadExplainer):
     ----------
     C : float, default=1.0
         ``C sum_i s_i loss_i + 1/2 ||W||^2``, as in scikit-learn: larger fits closer, with fewer
-        contributing rows. Solved at any C; below ``C mean ||x||^2`` of about 10 it takes least.
+        contributing rows. It takes least time while ``C mean ||x||^2`` is below about 10.
     fit_intercept : bool, default=True
         Adds a constant feature 1, regularized like the others.
     class_weight : dict, "balanced" or None, default=None
@@ -358,15 +358,14 @@ class DualViewExplainer(HeadExplainer):
         start = sp.csr_array(self._full_dual())
 
         def solve(group, start):
-            left, init = weight.copy(), start.tolil() if len(group) else start
-            left[group] = 0.0
-            if len(group):
-                init[group] = 0.0
+            kept = np.ones(len(codes))
+            kept[group] = 0.0
+            left, init = weight * kept, sp.csr_array(sp.diags_array(kept) @ start)
             if not left.any():
                 raise ValueError("no row of positive weight would be left")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                return self._solve(X_train, codes, left, self._C, tol, dual_init=sp.csr_array(init))
+                return self._solve(X_train, codes, left, self._C, tol, dual_init=init)
 
         full = solve(np.zeros(0, dtype=np.intp), start)
         dual = sp.csr_array(full.dual)
