@@ -17,12 +17,12 @@ options = {
 }
 extensions = [
     Extension(
-        "skattrib._crammer_singer",
+        "skattrib._svm._crammer_singer",
         ["csrc/crammer_singer.pyx", "csrc/dispatch.c", *sorted(glob("csrc/kernels_*.c"))],
         depends=sorted(glob("csrc/*.h") + glob("csrc/*.inc") + glob("csrc/*.pxd")),
         **options,
     ),
-    Extension("skattrib._scoring_kernels", ["csrc/scoring.pyx"], **options),
+    Extension("skattrib.explainers._scoring_kernels", ["csrc/scoring.pyx"], **options),
 ]
 for extension in extensions:
     extension.cython_directives = {

@@ -18,7 +18,7 @@ from bench_solver import fit_peer
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from skattrib._solvers import crammer_singer, crammer_singer_path
+from skattrib._svm.crammer_singer import crammer_singer, crammer_singer_path
 
 PATIENCE = 60.0
 TOL = 1e-5

@@ -17,7 +17,7 @@ from skattrib import (
     RepresenterExplainer,
     SimilarityExplainer,
 )
-from skattrib._loss import SoftmaxLoss
+from skattrib._softmax.loss import SoftmaxLoss
 
 N = int(os.environ.get("SKATTRIB_ROWS", "60000"))
 TEST_ROWS = 1000

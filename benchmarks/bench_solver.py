@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
-from skattrib._solvers import crammer_singer
+from skattrib._svm.crammer_singer import crammer_singer
 
 GAPS = (1e-3, 1e-5)
 
@@ -109,7 +109,7 @@ def bench_equal_gap(benchmark, load, record, data, difficulty):
 @pytest.mark.parametrize("data", ["cnn128", "cnn512"])
 def bench_sweep(benchmark, load, record, data):
     """A sweep over all rows against the core's own float32 matrix product of the same flops."""
-    from skattrib._ascent import Ascent
+    from skattrib._svm.ascent import Ascent
 
     name, X, y = load(data)
     C = 1.0 / float(np.mean(np.einsum("ij,ij->i", X, X, dtype=np.float64)))

@@ -1,19 +1,21 @@
 """Which training rows made the model say this, by how much, and through which features."""
 
-from ._crammer_singer import instruction_set
-from ._heads import LinearHead
+from ._svm.crammer_singer import instruction_set
 from .comparison import compare_explainers
-from .datamodels import DatamodelExplainer, LeaveOneOutExplainer
-from .dual_view import DualViewExplainer
-from .dual_view_cv import (
+from .explainers import (
+    DatamodelExplainer,
+    DualViewExplainer,
     DualViewExplainerCV,
+    ExemplarSVMExplainer,
+    InfluenceExplainer,
+    LeaveOneOutExplainer,
+    LinearHead,
+    RepresenterExplainer,
+    SimilarityExplainer,
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
-from .influence import InfluenceExplainer
 from .label_issues import find_label_issues
-from .representer import RepresenterExplainer
-from .similarity import ExemplarSVMExplainer, SimilarityExplainer
 
 __version__ = "0.1.0"
 

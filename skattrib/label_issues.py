@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import BaseExplainer, check_rows, codes_of
-from ._heads import logits
-from ._refits import take
+from ._arrays import count, logits, take
+from ._checks import codes_of
+from .explainers import BaseExplainer
 
 __all__ = ["find_label_issues"]
 
@@ -110,7 +110,7 @@ def find_label_issues(
         raise ValueError("same_class=True hears one class only; fit with same_class=False.")
     check_is_fitted(explainer, "n_samples_fit_")
     n, classes = explainer.n_samples_fit_, explainer.classes_
-    n_rows, y = check_rows(explainer, X).shape[0], np.asarray(y)
+    n_rows, y = count(X), np.asarray(y)
     if n_rows != n or y.shape != (n,):
         raise ValueError(
             f"X and y must be the {n} training rows and their labels, got {n_rows} rows and labels "

@@ -21,8 +21,8 @@ from skattrib import (
     compare_explainers,
     metrics,
 )
-from skattrib._study import DESCRIPTIONS, RETRAINED
 from skattrib.comparison import METRICS
+from skattrib.comparison._study import DESCRIPTIONS, RETRAINED
 from skattrib.planting import flip_labels, merge_classes
 from skattrib.retraining import leave_one_out_outputs, subset_outputs
 

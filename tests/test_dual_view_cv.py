@@ -16,11 +16,11 @@ from sklearn.preprocessing import StandardScaler, scale
 from skattrib import (
     DualViewExplainer,
     DualViewExplainerCV,
-    _solvers,
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
-from skattrib._solvers import crammer_singer, crammer_singer_path
+from skattrib._svm import crammer_singer as solver
+from skattrib._svm.crammer_singer import crammer_singer, crammer_singer_path
 
 X, Y = load_iris(return_X_y=True)
 X = scale(X)
@@ -46,12 +46,12 @@ def test_a_path_starts_where_it_was(monkeypatch):
     """Warm starts: the duals of the next smaller C, grown with C."""
     starts = []
 
-    class Recorded(_solvers.Ascent):
+    class Recorded(solver.Ascent):
         def __init__(self, X, y, C, n_classes, sample_weight, fit_intercept, dual_init):
             starts.append((C, dual_init))
             super().__init__(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
 
-    monkeypatch.setattr(_solvers, "Ascent", Recorded)
+    monkeypatch.setattr(solver, "Ascent", Recorded)
     path = crammer_singer_path(X, Y, Cs=CS)
     assert [C for C, _ in starts] == sorted(CS) and starts[0][1] is None
     assert_allclose(starts[1][1].toarray(), 10 * path[1].dual.toarray())

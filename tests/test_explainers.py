@@ -35,7 +35,7 @@ from skattrib import (
     RepresenterExplainer,
     SimilarityExplainer,
 )
-from skattrib import _scoring as scoring
+from skattrib.explainers import _scoring as scoring
 
 # classifiers are fitted to the same rows, and frozen; tolerances so that fits agree
 LOGISTIC = LogisticRegression(C=0.5, solver="newton-cholesky", tol=1e-10)

@@ -10,16 +10,17 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 
-from skattrib import InfluenceExplainer, _hessian
-from skattrib._hessian import (
+from skattrib import InfluenceExplainer
+from skattrib._softmax import hessian
+from skattrib._softmax.hessian import (
     ClassBlocks,
     ConjugateGradients,
     Factor,
     Kronecker,
     conjugate_gradients,
 )
-from skattrib._inverses import INVERSES, Arnoldi, DataInf, Identity, Lissa, make_inverse
-from skattrib._loss import SoftmaxLoss
+from skattrib._softmax.inverses import INVERSES, Arnoldi, DataInf, Identity, Lissa, make_inverse
+from skattrib._softmax.loss import SoftmaxLoss
 
 DAMPING = 0.05
 
@@ -264,7 +265,7 @@ def test_inverse_params_are_known_and_positive(name, params, message):
 def test_auto_is_cholesky_while_the_hessian_is_small(monkeypatch):
     loss, *_ = problem(3)
     assert make_inverse("auto", loss, 0.0, {}, 0)[0] == "cholesky"
-    monkeypatch.setattr(_hessian, "LARGEST_FACTOR", 9)
+    monkeypatch.setattr(hessian, "LARGEST_FACTOR", 9)
     assert make_inverse("auto", loss, 0.0, {}, 0)[0] == "cg"
 
 

@@ -25,8 +25,9 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
-import skattrib.influence
-from skattrib import InfluenceExplainer, LinearHead, _hessian
+from skattrib import InfluenceExplainer, LinearHead
+from skattrib._softmax import hessian, newton
+from skattrib.explainers import _influence_kernel, influence
 
 LABELS = {2: np.array(["no", "yes"]), 3: np.array(["b", "a", "c"])}
 
@@ -244,7 +245,7 @@ def test_cg_agrees_with_cholesky(name, K):
 def test_auto_chooses_by_the_order_of_the_hessian(monkeypatch):
     case = Case("fitted", 3)
     exact = case.explainer(leverage_correction=False).attribute(case.test, case.V)
-    monkeypatch.setattr(_hessian, "LARGEST_FACTOR", 9)
+    monkeypatch.setattr(hessian, "LARGEST_FACTOR", 9)
     e = case.explainer()
     # n (K - 1) solves are too dear there
     assert (e.inverse_, e.leverage_correction_) == ("cg", False)
@@ -312,7 +313,7 @@ def test_refits_in_parallel_and_at_any_size(direct, monkeypatch):
     data = case.test, case.X, case.y, case.weight
     known = e.leave_one_out(*data, rows=range(6))
     if not direct:
-        for module in (skattrib._influence, skattrib._newton):
+        for module in (_influence_kernel, newton):
             monkeypatch.setattr(module, "DIRECT", 0)
     one = e.leave_one_out(*data, rows=range(6), n_jobs=1)
     close(one, known, 1e-6)
@@ -666,5 +667,5 @@ def test_too_few_newton_steps_warn():
 
 
 def test_examples():
-    found = doctest.testmod(skattrib.influence)
+    found = doctest.testmod(influence)
     assert found.attempted and not found.failed

@@ -13,85 +13,116 @@ import skattrib
 
 PACKAGE = Path(skattrib.__file__).parent
 
-# imports go down only; modules of one floor do not import each other
+# imports go down only, within folders too
 FLOORS = {
-    # csrc
-    "_crammer_singer": 0,
-    "_scoring_kernels": 0,
-    # functions of arrays
-    "_duals": 1,
-    "_proximal_rows": 0,
-    "_proximal_factors": 1,
-    "_proximal_newton": 2,
-    "_ascent": 2,
-    "_proximal": 3,
-    "_scoring": 2,
-    "_loss": 3,
-    "_hessian": 4,
-    "_inverses": 5,
-    "_newton": 5,
-    "_solvers": 6,
-    # what the explainers share
-    "_base": 3,
-    "_heads": 6,
-    "_influence": 7,
-    "_similarity": 7,
-    # explainers
-    "dual_view": 8,
-    "representer": 8,
-    "influence": 8,
-    "similarity": 8,
-    "datamodels": 8,
-    # what is made of them
-    "dual_view_cv": 9,
-    "plots": 9,
-    "_study": 9,
-    "comparison": 10,
-    "label_issues": 9,
-    # input and output of the command line
-    "_rows": 0,
-    "_tables": 1,
-    "_records": 0,
-    "_report_page": 0,
-    "_methods": 9,
-    "_report": 10,
-    "__main__": 11,
-    # refits of any estimator
-    "_refits": 0,
-    "_result_folder": 0,
-    "retraining": 1,
-    # these stand aside: no explainer below them
+    # arrays, checks; csrc
+    "_arrays": 0,
+    "_checks": 0,
+    "_svm._crammer_singer": 0,
+    "explainers._scoring_kernels": 0,
+    # solvers as functions of arrays
+    "_svm": 0,
+    "_svm.duals": 1,
+    "_svm.row_blocks": 0,
+    "_svm.factors": 1,
+    "_svm.newton_system": 2,
+    "_svm.ascent": 2,
+    "_svm.proximal": 3,
+    "_svm.crammer_singer": 4,
+    "_softmax": 0,
+    "_softmax.loss": 1,
+    "_softmax.hessian": 2,
+    "_softmax.inverses": 3,
+    "_softmax.newton": 3,
+    # refits of any estimator: no explainer below them
+    "retraining.result_folder": 0,
+    "retraining.refits": 1,
+    "retraining._outputs": 2,
+    "retraining": 3,
+    # these stand aside, too
     "planting": 0,
-    "metrics": 1,
-    "torch_adapters": 0,
-    "__init__": 12,
+    "metrics._checks": 0,
+    "metrics._intervals": 0,
+    "metrics._ranks": 1,
+    "metrics._agreement": 2,
+    "metrics._curves": 2,
+    "metrics._detection": 2,
+    "metrics._supports": 2,
+    "metrics._selection": 3,
+    "metrics": 4,
+    # what the explainers share
+    "explainers._scoring": 5,
+    "explainers._base": 6,
+    "explainers._heads": 7,
+    "explainers._similarity_kernels": 7,
+    "explainers._influence_heads": 8,
+    "explainers._influence_kernel": 8,
+    # explainers
+    "explainers.dual_view": 9,
+    "explainers.representer": 9,
+    "explainers.influence": 9,
+    "explainers.similarity": 9,
+    "explainers.datamodels": 9,
+    "explainers.dual_view_cv": 10,
+    "explainers": 11,
+    # what is made of them
+    "plots._axes": 12,
+    "plots._attributions": 13,
+    "plots._judgements": 13,
+    "plots._support": 13,
+    "plots": 14,
+    "label_issues": 12,
+    "comparison._study": 12,
+    "comparison._compare": 13,
+    "comparison": 14,
+    # the command line
+    "_cli": 15,
+    "_cli.inputs": 15,
+    "_cli.records": 15,
+    "_cli.report_page": 15,
+    "_cli.methods": 15,
+    "_cli.matrices": 16,
+    "_cli.tables": 16,
+    "_cli.report": 17,
+    "_cli.explain": 18,
+    "_cli.arguments": 19,
+    "__main__": 20,
+    "__init__": 20,
 }
-EXPLAINERS = [module for module, floor in FLOORS.items() if floor == 8]
+SHARED_FLOORS, EXPLAINER_FLOOR = 8, 9
+EXPLAINERS = [module for module, floor in FLOORS.items() if floor == EXPLAINER_FLOOR]
 # a later floor may take these; the explainers and what they rest on may not
-ASIDE = {"metrics", "planting", "torch_adapters", "_rows", "_tables", "plots"}
+ASIDE = {"metrics", "planting", "torch_adapters", "plots"}
 
-# modules of a folder are on the floor of the folder and may import each other
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
+}
+COMPILED = {
+    ".".join([*path.relative_to(PACKAGE).parts[:-1], path.name.split(".")[0]])
+    for suffix in ("so", "pyd")
+    for path in PACKAGE.rglob(f"*.{suffix}")
 }
 MODULES = sorted(FILES)
 each = pytest.mark.parametrize("module", MODULES)
 
 
-def imports(module, all_levels=True):
-    """Dotted names that a module imports, those from its own package absolute."""
+def import_nodes(module, all_levels=True):
+    """Pairs of an import statement and the dotted names it asks for, absolute."""
     tree = ast.parse(FILES[module].read_text())
-    found = set()
     parents = ["skattrib", *FILES[module].relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(tree) if all_levels else tree.body:
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield node, {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             package = parents[: len(parents) + 1 - node.level] if node.level else []
             origin = ".".join(filter(None, [*package, node.module]))
-            found |= {f"{origin}.{alias.name}" for alias in node.names}
-    return found
+            yield node, {f"{origin}.{alias.name}" for alias in node.names}
+
+
+def imports(module, all_levels=True):
+    """Dotted names that a module imports, those from its own package absolute."""
+    return set().union(*(names for _, names in import_nodes(module, all_levels)))
 
 
 def top(module):
@@ -99,34 +130,60 @@ def top(module):
 
 
 def own(module):
-    """Modules of the package that a module imports, but its neighbours in a folder."""
-    names = (name.split(".") for name in imports(module))
-    found = {name[1] for name in names if name[0] == "skattrib" and name[1] in FLOORS}
-    return found - {top(module)} if FILES[module].parent != PACKAGE else found
+    """Modules of the package that a module imports."""
+    names = [name.removeprefix("skattrib.") for name in imports(module)]
+    return {n if n in FLOORS else n.rpartition(".")[0] for n in names} & FLOORS.keys()
 
 
-def test_every_module_has_a_floor():
-    assert set(map(top, MODULES)) <= FLOORS.keys()
-    compiled = {path.name.split(".")[0] for path in PACKAGE.glob("*.so")}
-    assert compiled <= FLOORS.keys()
+def test_modules_and_floors_are_the_same():
+    assert set(MODULES) | COMPILED == FLOORS.keys()
+
+
+def test_the_house_is_small():
+    entries = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert len(entries) <= 16
 
 
 def test_the_reader_sees_imports():
-    assert own("dual_view") >= {"_base", "_scoring", "_solvers"}
-    assert own("__main__") >= {"_methods", "metrics"}
-    assert "_refits" in own("metrics._curves")
+    assert own("explainers.dual_view") >= {"explainers._base", "_arrays", "_svm.crammer_singer"}
+    assert own("_cli.explain") >= {"_cli.methods", "metrics"}
+    assert "retraining.refits" in own("metrics._curves")
     assert "skattrib.metrics._checks.check_entries" in imports("metrics._curves")
-    assert "_crammer_singer" in own("_ascent") and "_scoring_kernels" in own("_scoring")
+    assert "_svm._crammer_singer" in own("_svm.ascent")
+    assert "explainers._scoring_kernels" in own("explainers._scoring")
+    assert own("__init__") >= {"explainers", "comparison"}
 
 
 @each
 def test_imports_go_down(module):
-    floor = FLOORS[top(module)]
+    floor = FLOORS[module]
     assert {other for other in own(module) if FLOORS[other] >= floor} == set()
-    if floor <= 8:
-        assert own(module) & (ASIDE - {"_rows"}) == set()
+    if floor <= EXPLAINER_FLOOR and top(module) not in ASIDE:
+        assert set(map(top, own(module))) & ASIDE == set()
     if module in EXPLAINERS:
         assert own(module) & set(EXPLAINERS) == set()
+
+
+@each
+def test_imports_from_the_package_are_relative(module):
+    absolute = {
+        name
+        for node, names in import_nodes(module)
+        for name in names
+        if top(name) == "skattrib" and not getattr(node, "level", 0)
+    }
+    assert absolute == set()
+
+
+@each
+def test_private_modules_stay_in_their_folder(module):
+    folder = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
+    strangers = {
+        other
+        for other in own(module)
+        if other.rpartition(".")[2].startswith("_") and other.rpartition(".")[0] not in ("", folder)
+    }
+    assert strangers == set()
 
 
 @each
@@ -136,7 +193,7 @@ def test_only_the_base_touches_private_names_of_scikit_learn(module):
         for name in imports(module)
         if name.startswith("sklearn") and any(part.startswith("_") for part in name.split("."))
     }
-    assert module == "_base" or private == set()
+    assert module == "explainers._base" or private == set()
     tree = ast.parse(FILES[module].read_text())
     reached = {
         ast.unparse(node)
@@ -153,7 +210,7 @@ OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2")
 
 @each
 def test_optional_packages_are_imported_where_they_are_used(module):
-    if module in ("plots", "torch_adapters"):
+    if top(module) in ("plots", "torch_adapters"):
         pytest.skip("made of an optional package")
     outside = {top(name) for name in imports(module, all_levels=False)}
     assert outside & set(OPTIONAL) == set()
@@ -216,7 +273,15 @@ def test_docstrings(module):
 
 def public_objects():
     yield from ((name, getattr(skattrib, name)) for name in skattrib.__all__)
-    for module in ("_solvers", "comparison", "metrics", "planting", "plots", "retraining"):
+    for module in (
+        "_svm.crammer_singer",
+        "_softmax.newton",
+        "comparison",
+        "metrics",
+        "planting",
+        "plots",
+        "retraining",
+    ):
         module = importlib.import_module(f"skattrib.{module}")
         names = getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"])
         for name in names:

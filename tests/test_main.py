@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from skattrib.__main__ import main
-from skattrib.dual_view import DualViewExplainer
+from skattrib.explainers.dual_view import DualViewExplainer
 from skattrib.metrics import class_detection_score
 
 C = 0.05
@@ -791,7 +791,7 @@ def test_missing_extra_is_named(tables, capsys, monkeypatch, module):
 
 def test_matrices_need_no_extra(tmp_path, capsys, matrices, monkeypatch):
     # scikit-learn looks at sys.modules["pandas"] itself, so that None there would break it
-    monkeypatch.setattr("skattrib._tables._import_pandas", None)
+    monkeypatch.setattr("skattrib._cli.tables._import_pandas", None)
     assert "accuracy" in explain(capsys, *save(tmp_path, "npz", *matrices))
 
 

@@ -11,10 +11,10 @@ from reference import with_constant
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from skattrib import _newton
-from skattrib._hessian import ClassBlocks, Factor, Kronecker
-from skattrib._loss import SoftmaxLoss, contrasts
-from skattrib._newton import newton, softmax_regression
+from skattrib._softmax import newton as newton_module
+from skattrib._softmax.hessian import ClassBlocks, Factor, Kronecker
+from skattrib._softmax.loss import SoftmaxLoss, contrasts
+from skattrib._softmax.newton import newton, softmax_regression
 
 
 def problem(K, n=120, d=4, soft=True):
@@ -166,9 +166,9 @@ def test_conjugate_gradients_find_the_same_minimum(K, path, kind, monkeypatch):
     direct, *_ = newton(loss, np.zeros(loss.shape), 1e-12, 100)
     wanted, factor, blocks = PATHS[path]
     used = []
-    better = _newton._better
-    monkeypatch.setattr(_newton, "DIRECT", 0)
-    monkeypatch.setattr(_newton, "STALE", -1)
+    better = newton_module._better
+    monkeypatch.setattr(newton_module, "DIRECT", 0)
+    monkeypatch.setattr(newton_module, "STALE", -1)
     monkeypatch.setattr(Factor, "fits", staticmethod(lambda loss: factor))
     monkeypatch.setattr(ClassBlocks, "fits", staticmethod(lambda loss: blocks))
 
@@ -176,7 +176,7 @@ def test_conjugate_gradients_find_the_same_minimum(K, path, kind, monkeypatch):
         used.append(better(solver, iterations))
         return used[-1]
 
-    monkeypatch.setattr(_newton, "_better", spy)
+    monkeypatch.setattr(newton_module, "_better", spy)
     theta, *_ = newton(loss, np.zeros(loss.shape), 1e-12, 100)
     assert used and {type(solver) for solver in used} == {wanted}
     # in logits: where features differ by 1e4 in size, weights have no common scale

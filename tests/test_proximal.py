@@ -16,17 +16,18 @@ from test_solvers import (
     small,
 )
 
-from skattrib import _proximal, _proximal_factors, _proximal_newton, _proximal_rows, _solvers
-from skattrib._ascent import Ascent
-from skattrib._solvers import crammer_singer, crammer_singer_path
+from skattrib._svm import crammer_singer as solver
+from skattrib._svm import factors, newton_system, proximal, row_blocks
+from skattrib._svm.ascent import Ascent
+from skattrib._svm.crammer_singer import crammer_singer, crammer_singer_path
 
-MODULES = [_proximal, _proximal_newton, _proximal_factors, _proximal_rows]
+MODULES = [proximal, newton_system, factors, row_blocks]
 
 
 def solve(data, C, engine, tol=None, max_iter=3000, seed=1, dual_init=None, canonical=False):
     tol = tol or data.tol
     search = Ascent(data.X, data.y, C, data.K, data.s, data.bias, dual_init)
-    work = _solvers._solve(search, None, tol, max_iter, seed, 0, canonical, engine)
+    work = solver._solve(search, None, tol, max_iter, seed, 0, canonical, engine)
     return search.result(work, tol)
 
 
@@ -137,18 +138,18 @@ def test_every_way_to_newton_steps_agrees(K, monkeypatch):
 @pytest.mark.parametrize("by_edges", [False, True])
 def test_factors_follow_their_rows(by_edges, listed, sparse_rows, monkeypatch):
     """Whatever rows are freed and bound on the way, H^-1 is that of a dense H."""
-    monkeypatch.setattr(_proximal_factors, "LARGEST_BORDER", 10.0)
-    monkeypatch.setattr(_proximal_factors, "LARGEST_UPDATE", 10.0)
+    monkeypatch.setattr(factors, "LARGEST_BORDER", 10.0)
+    monkeypatch.setattr(factors, "LARGEST_UPDATE", 10.0)
     rng = np.random.default_rng(0)
     n, d, K, width = 30, 4, 7, 5
     X = rng.normal(size=(n, d))
-    rows = _proximal_rows.Rows(sparse.csr_array(X) if sparse_rows else X, True, np.arange(n))
+    rows = row_blocks.Rows(sparse.csr_array(X) if sparse_rows else X, True, np.arange(n))
     phi = np.column_stack([X, np.ones(n)])
     scale = rng.uniform(0.1, 3.0, n)
     classes = np.array([rng.permutation(K)[:width] for _ in range(n)]) if listed else None
     width = width if listed else K
     free = rng.random((n, width)) < 0.4
-    kept = _proximal_newton.Kept()
+    kept = newton_system.Kept()
     followed = None
     for _ in range(8):
         H = np.eye(K * (d + 1))
@@ -159,7 +160,7 @@ def test_factors_follow_their_rows(by_edges, listed, sparse_rows, monkeypatch):
                 H += scale[i] * np.kron(
                     np.diag(e) - np.outer(e, e) / len(J), np.outer(phi[i], phi[i])
                 )
-        system = _proximal_newton.Newton(rows, free.copy(), scale, classes, K)
+        system = newton_system.Newton(rows, free.copy(), scale, classes, K)
         system.by_edges, system.paired = by_edges, not (sparse_rows or listed)
         G = rng.normal(size=(K, d + 1))
         found = system._factor(kept).solve(G)

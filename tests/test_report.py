@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from skattrib import DualViewExplainer, RepresenterExplainer, find_label_issues
 from skattrib.__main__ import main
-from skattrib._report import LOWERS, RAISES, image_shape, share_map, thumbnail
+from skattrib._cli.report import LOWERS, RAISES, image_shape, share_map, thumbnail
 
 pytest.importorskip("jinja2")
 

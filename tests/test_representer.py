@@ -18,9 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import scale
 from sklearn.svm import LinearSVC
 
-import skattrib._heads
-import skattrib.representer
 from skattrib import LinearHead, RepresenterExplainer
+from skattrib.explainers import _heads, representer
 
 LABELS = {2: np.array(["no", "yes"]), 3: np.array([7, -1, 4])}
 LAYOUTS = {
@@ -279,7 +278,7 @@ def test_what_cannot_be_distilled_is_refused(estimator, message):
         RepresenterExplainer(estimator).fit(X, y)
 
 
-@pytest.mark.parametrize("module", (skattrib.representer, skattrib._heads))
+@pytest.mark.parametrize("module", (representer, _heads))
 def test_examples(module):
     found = doctest.testmod(module)
     assert found.attempted and not found.failed

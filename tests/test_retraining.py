@@ -24,10 +24,9 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_info
 
-from skattrib import _refits
-from skattrib._result_folder import digest
 from skattrib.metrics import leave_one_out_agreement, linear_datamodeling_score
-from skattrib.retraining import leave_one_out_outputs, subset_outputs
+from skattrib.retraining import leave_one_out_outputs, refits, subset_outputs
+from skattrib.retraining.result_folder import digest
 
 X_ALL, Y_ALL = load_wine(return_X_y=True)
 X_ALL = StandardScaler().fit_transform(X_ALL)
@@ -373,7 +372,7 @@ def test_a_killed_run_goes_on_where_it_ended(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*tasks which were still being processed")
 def test_an_interrupted_run_in_parallel_loses_nothing_that_was_done(tmp_path, monkeypatch):
-    run, saved = _refits.run, []
+    run, saved = refits.run, []
 
     def interrupted(*args, **kwargs):
         for result in run(*args, **kwargs):
@@ -383,7 +382,7 @@ def test_an_interrupted_run_in_parallel_loses_nothing_that_was_done(tmp_path, mo
                 raise KeyboardInterrupt
 
     how = {"folder": tmp_path, "random_state": 0, "n_jobs": 2}
-    monkeypatch.setattr(_refits, "run", interrupted)
+    monkeypatch.setattr(refits, "run", interrupted)
     with pytest.raises(KeyboardInterrupt), joblib.parallel_config("threading"):
         subset_outputs(LOGISTIC, X, Y, X_TEST, 8, **how)
     monkeypatch.undo()

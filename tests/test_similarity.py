@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.random_projection import GaussianRandomProjection
 from sklearn.svm import LinearSVC
 
-import skattrib.similarity
 from skattrib import ExemplarSVMExplainer, SimilarityExplainer
+from skattrib.explainers import similarity
 
 LABELS = np.array(["a", "b", "c"])
 METRICS = {
@@ -300,5 +300,5 @@ def test_exemplar_svm_of_constant_features_knows_nothing():
 
 
 def test_examples():
-    found = doctest.testmod(skattrib.similarity)
+    found = doctest.testmod(similarity)
     assert found.attempted and not found.failed

@@ -33,8 +33,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import scale
 from sklearn.svm import LinearSVC
 
-from skattrib import _crammer_singer
-from skattrib._solvers import crammer_singer
+from skattrib._svm import _crammer_singer
+from skattrib._svm.crammer_singer import crammer_singer
 
 LAYOUTS = ("dense32", "dense64", "csr32", "csr64")
 KERNELS = ("baseline", "avx2", "avx512")
@@ -945,7 +945,7 @@ def test_ctrl_c_stops_a_long_solve():
         f"""
         import signal
         import numpy as np
-        from skattrib._solvers import crammer_singer
+        from skattrib._svm.crammer_singer import crammer_singer
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         rng = np.random.default_rng(0)

@@ -16,6 +16,7 @@ from ._agreement import (
 from ._curves import coreset_curve, debugging_curve, pruning_curve
 from ._detection import (
     class_detection_score,
+    mislabel_detection_curve,
     mislabel_detection_score,
     shortcut_detection_score,
     subclass_detection_score,
@@ -32,6 +33,7 @@ __all__ = [
     "faithfulness",
     "leave_one_out_agreement",
     "linear_datamodeling_score",
+    "mislabel_detection_curve",
     "mislabel_detection_score",
     "mislabel_support",
     "pruning_curve",

@@ -123,22 +123,3 @@ def check_k(k, n):
     if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= n:
         raise ValueError(f"k must be an integer in 1..{n}, the number of training rows; got {k!r}.")
     return int(k)
-
-
-def encode_labels(y_train, targets, names="y_train and targets"):
-    """Integers that are equal where the labels are."""
-    if y_train.dtype.kind != targets.dtype.kind:
-        # numpy would turn numbers into strings; objects refuse to be compared instead.
-        y_train, targets = y_train.astype(object), targets.astype(object)
-    try:
-        labels = np.concatenate([y_train, targets])
-        codes = np.unique(labels, return_inverse=True)[1]
-        has_nan = np.any(labels != labels)
-    except TypeError:
-        has_nan = True
-    if has_nan:
-        raise ValueError(
-            f"{names} must hold labels of one kind, all numbers or all strings, "
-            f"and none missing; got {y_train[:3]} and {targets[:3]}."
-        )
-    return codes[: len(y_train)], codes[len(y_train) :]

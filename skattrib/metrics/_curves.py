@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
-from .._refits import check_classifier, check_rows, derived, draw_seed, refit, run
+from ..retraining.refits import check_classifier, check_rows, derived, draw_seed, refit, run
 from ._checks import Attributions, check_entries
 from ._intervals import with_interval
 from ._ranks import global_levels, shuffled_order, top_k_chances

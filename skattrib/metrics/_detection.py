@@ -5,13 +5,13 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import Bunch
 
+from .._checks import encode_labels
 from ._checks import (
     Attributions,
     check_attributions,
     check_entries,
     check_has_candidates,
     check_mask,
-    encode_labels,
     n_columns,
     n_rows,
     row_blocks,
@@ -265,6 +265,45 @@ def mislabel_detection_score(
         n_resamples,
         random_state,
     )
+
+
+def mislabel_detection_curve(
+    scores_or_attributions: Attributions, is_mislabeled: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the flipped labels found by inspecting the rows in the order of a score.
+
+    Parameters
+    ----------
+    scores_or_attributions, is_mislabeled
+        As `mislabel_detection_score` takes them.
+
+    Returns
+    -------
+    inspected, found : ndarray of shape (n_levels + 1,)
+        Shares of all rows and of the flipped ones, from 0 to 1; equal scores are inspected
+        together. The area under the curve, drawn in straight lines, is not min-max normalized.
+
+    Raises
+    ------
+    ValueError
+        For other lengths, values that are not finite, or labels of one kind only.
+
+    Examples
+    --------
+    >>> from skattrib.metrics import mislabel_detection_curve
+    >>> inspected, found = mislabel_detection_curve([0.9, 0.1, 0.4, 0.2], [1, 0, 0, 1])
+    >>> found.tolist()
+    [0.0, 0.5, 0.5, 1.0, 1.0]
+    """
+    levels, expected = global_levels(scores_or_attributions)
+    flipped = check_mask(is_mislabeled, "is_mislabeled", *expected)
+    _check_both(flipped, "is_mislabeled", "flipped and one clean")
+    n_levels = levels.max() + 1
+    curves = []
+    for of in (levels, levels[flipped]):
+        at = np.bincount(of, minlength=n_levels)[::-1]
+        curves.append(np.concatenate([[0.0], np.cumsum(at) / len(of)]))
+    return curves[0], curves[1]
 
 
 def _share_outranked(flipped, clean):

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import Bunch
 
-from .._refits import check_classifier, check_rows, count, derived, draw_seed, refit, run, take
+from .._arrays import count, take
+from ..retraining.refits import check_classifier, check_rows, derived, draw_seed, refit, run
 from ._checks import Attributions, check_attributions
 from ._intervals import with_interval
 from ._ranks import shuffled_order

@@ -6,9 +6,11 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import spearmanr
 
-from skattrib.metrics import linear_datamodeling_score, mislabel_detection_score
-from skattrib.metrics._ranks import global_levels
-
+from ..metrics import (
+    linear_datamodeling_score,
+    mislabel_detection_curve,
+    mislabel_detection_score,
+)
 from ._axes import Display, plain
 
 
@@ -78,13 +80,9 @@ class DetectionCurveDisplay(Display):
         if not isinstance(scores, Mapping):
             scores = {name or "scores": scores}
         areas = {key: mislabel_detection_score(one, is_mislabeled) for key, one in scores.items()}
-        flipped = np.asarray(is_mislabeled) == 1
         inspected, found = {}, {}
         for key, one in scores.items():
-            levels = global_levels(one)[0]
-            for kept, of in ((inspected, np.ones(len(flipped), bool)), (found, flipped)):
-                at = np.bincount(levels[of], minlength=levels.max() + 1)[::-1]
-                kept[key] = np.concatenate([[0.0], np.cumsum(at) / of.sum()])
+            inspected[key], found[key] = mislabel_detection_curve(one, is_mislabeled)
         return cls(inspected, found, areas).plot(ax)
 
     def plot(self, ax=None):

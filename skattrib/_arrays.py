@@ -1,0 +1,57 @@
+"""What everyone needs of arrays: batches, rows, products, norms, decision values, logits."""
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import gen_batches
+from sklearn.utils.extmath import row_norms, safe_sparse_dot
+
+
+def batches(n, size):
+    """Slices of at most `size` that cover range(n); none if n is 0."""
+    return gen_batches(n, size) if n else ()
+
+
+def full(rows):
+    """Some rows as a plain array."""
+    return rows.toarray() if sp.issparse(rows) else rows
+
+
+def products(left, right):
+    """Left @ right.T as a C-ordered array, whether either is sparse or not."""
+    if sp.issparse(left) or sp.issparse(right):
+        return np.ascontiguousarray(safe_sparse_dot(left, right.T, dense_output=True))
+    return np.matmul(left, right.T)
+
+
+def squared_norms(X, bias):
+    """||phi||^2 of each row in float64, with the constant feature if there is one."""
+    out = np.empty(X.shape[0])
+    for rows in batches(X.shape[0], 4096):
+        out[rows] = row_norms(X[rows].astype(np.float64), squared=True)
+    return out + bias
+
+
+def decision(X, coef, intercept):
+    """X coef^T + intercept in float64, without a float64 copy of all of X."""
+    out = np.empty((X.shape[0], len(coef)))
+    for rows in batches(X.shape[0], 4096):
+        part = X[rows].astype(np.float64, copy=False)
+        out[rows] = safe_sparse_dot(part, coef.T, dense_output=True)
+    return out + intercept
+
+
+def logits(f):
+    """(n, K) logits of decision values; those of two classes are -f/2 and f/2."""
+    return np.column_stack([-f / 2, f / 2]) if f.ndim == 1 else f
+
+
+def take(X, rows):
+    """Rows of an array, a sparse matrix, a frame or a list."""
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    return X[rows] if hasattr(X, "shape") else [X[row] for row in rows]
+
+
+def count(X):
+    """Number of rows."""
+    return X.shape[0] if hasattr(X, "shape") else len(X)

@@ -1,0 +1,152 @@
+"""Rows for explainers, the checks that all readers share, and NPZ and NPY matrices."""
+
+import sys
+
+import numpy as np
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+
+from .inputs import InputError, Rows, check_labels, check_not_huge, listed, numbered, reading
+
+
+def read_matrices(
+    train_path: str,
+    test_path: str,
+    labels: str | None = None,
+    test_labels: str | None = None,
+    standardize: bool = False,
+) -> tuple[Rows, Rows]:
+    """Read two matrices with their labels; nothing pickled is ever loaded.
+
+    Parameters
+    ----------
+    train_path, test_path : str
+        NPZ files with arrays X and y (y optional in the second), NPZ files as
+        ``scipy.sparse.save_npz`` writes them, or NPY files, which are memory-mapped.
+    labels, test_labels : str, optional
+        NPY files of labels, which replace y.
+    standardize : bool, default=False
+        Whether to give each column variance 1 over the training rows and, unless it is sparse,
+        mean 0.
+
+    Returns
+    -------
+    train, test : Rows
+
+    Raises
+    ------
+    InputError
+        If a file, a shape, a type or a value is not what it must be.
+    """
+    X_train, y_train = _read_matrix(train_path)
+    X_test, y_test = _read_matrix(test_path)
+    X_train = _as_float(X_train, train_path)
+    X_test = _as_float(X_test, test_path, X_train.dtype)
+    d = X_train.shape[1]
+    if X_test.shape[1] != d:
+        raise InputError(f"{test_path} has {X_test.shape[1]} columns but {train_path} has {d}")
+
+    y_train = y_train if labels is None else _read_labels(labels)
+    if y_train is None:
+        raise InputError(f"{train_path} has no labels: give them as --labels FILE.npy")
+    y_test = y_test if test_labels is None else _read_labels(test_labels)
+    y_train = _as_labels(y_train, labels or f"y of {train_path}", X_train, train_path)
+    check_labels(y_train, labels or f"y of {train_path}")
+    if y_test is not None:
+        y_test = _as_labels(y_test, test_labels or f"y of {test_path}", X_test, test_path)
+
+    if standardize:
+        for X, path in ((X_train, train_path), (X_test, test_path)):
+            check_not_huge(X.data if sparse.issparse(X) else X, f"{path} has")
+        scaler = StandardScaler(with_mean=not sparse.issparse(X_train))
+        X_train = scaler.fit_transform(X_train)
+        if sparse.issparse(X_test) != sparse.issparse(X_train):
+            X_test = X_test.toarray() if sparse.issparse(X_test) else sparse.csr_array(X_test)
+        X_test = scaler.transform(X_test)
+    return numbered(X_train, y_train), numbered(X_test, y_test)
+
+
+def _read_matrix(path):
+    """Return X and y, or None in the place of y."""
+    with reading(path):
+        if str(path).lower().endswith(".npy"):
+            return _load_npy(path), None
+        with np.load(path, allow_pickle=False) as arrays:
+            names = arrays.files
+            if "X" in names:
+                return arrays["X"], arrays["y"] if "y" in names else None
+            if not {"format", "shape", "data"} <= set(names):
+                raise InputError(f"{path} has no array named X; it has {listed(names)}")
+        X = sparse.load_npz(path)
+        if hasattr(X, "check_format"):
+            X.check_format(full_check=True)  # indices out of range would be read as memory
+        return X, None
+
+
+def _read_labels(path):
+    if not str(path).lower().endswith(".npy"):
+        raise InputError(f"{path} has an unknown extension; expected labels in a .npy file")
+    with reading(path):
+        return np.array(_load_npy(path))
+
+
+def _load_npy(path):
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is an archive of arrays; name it .npz")
+    return array
+
+
+def _as_float(X, path, dtype=None):
+    """Return X as a float matrix in C order, the same object where it is one already."""
+    if X.ndim != 2:
+        raise InputError(f"{path} has shape {X.shape}; expected (rows, features)")
+    if 0 in X.shape:
+        raise InputError(f"{path} is empty: its shape is {X.shape}")
+    if X.dtype.kind not in "fiub":
+        raise InputError(f"{path} holds values of type {X.dtype}; features must be numbers")
+    if dtype is None:
+        small = X.dtype.itemsize <= 2 or X.dtype.newbyteorder("=") == np.float32
+        dtype = np.float32 if small else np.float64
+    with np.errstate(over="ignore"), reading(path):
+        if sparse.issparse(X):
+            X = sparse.csr_array(X.astype(dtype))  # first, because sums of small integers overflow
+            X.sum_duplicates()
+        else:
+            X = X.astype(dtype, order="C", copy=False)
+    values = X.data if sparse.issparse(X) else X
+    size = max(1, 2**20 // values[0].size) if len(values) else 1
+    n_bad = sum(
+        np.count_nonzero(~np.isfinite(values[rows])) for rows in gen_batches(len(values), size)
+    )
+    if n_bad:
+        raise InputError(
+            f"{path} has {n_bad} values that are not finite in {X.dtype}; "
+            "fill them in, or drop those rows"
+        )
+    return X
+
+
+def _as_labels(y, where, X, path):
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y.ravel()
+    n = X.shape[0]
+    if y.shape != (n,):
+        raise InputError(f"{where} has shape {y.shape} but {path} has {n} rows; expected ({n},)")
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8", "replace")
+    if y.dtype.kind not in "biufU":
+        raise InputError(f"{where} holds values of type {y.dtype}; expected numbers or strings")
+    if y.dtype.kind == "f":
+        y = y.astype(np.float64)
+        n_missing = np.count_nonzero(~np.isfinite(y))
+        if n_missing:
+            raise InputError(
+                f"{where} has {n_missing} missing values (not finite); "
+                "fill them in, or drop those rows"
+            )
+    y = np.ascontiguousarray(y.astype(y.dtype.newbyteorder("="), copy=False))
+    if y.dtype.kind == "U" and y.dtype.itemsize and y.view(np.uint32).max() > sys.maxunicode:
+        raise InputError(f"{where} is damaged: it holds characters that do not exist")
+    return y

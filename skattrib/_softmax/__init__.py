@@ -1,0 +1,1 @@
+"""Softmax regression: its loss, Newton's method, and inverses of its Hessian."""

@@ -1,0 +1,271 @@
+"""Inverses of the softmax head's Hessian, exact and approximate, and what they are good for."""
+
+import warnings
+
+import numpy as np
+import scipy.linalg as la
+from sklearn.exceptions import ConvergenceWarning
+
+from .._arrays import full
+from .loss import BATCH, contrasts
+
+# order of H up to which it is factorized: half a gigabyte
+LARGEST_FACTOR = 8000
+
+SINGULAR = (
+    "the Hessian is singular: features are linearly dependent and the head is not penalized. Give "
+    "damping > 0, or a penalized head"
+)
+
+
+class Inverse:
+    """An inverse Hessian: `solve` maps V of shape (m, K, D), summing to zero over K, to H^-1 V."""
+
+    exact = False
+
+    def __init__(self, loss, damping):
+        self.loss, self.damping = loss, damping
+
+    @staticmethod
+    def fits(loss):
+        """Whether H is at most of order 8,000."""
+        K, D = loss.shape
+        return (K - 1) * D <= LARGEST_FACTOR
+
+    def leverage(self):
+        """Yields (rows, M): M_i = (I (x) phi_i)^T H^-1 (I (x) phi_i), in the sum-to-zero gauge."""
+        K, D = self.loss.shape
+        Z = contrasts(K)
+        for rows, part in self.loss.batches(2**22 // (K * (K - 1)), least=1):
+            part = full(part)
+            V = Z.T[None, :, :, None] * part[:, None, None, :]
+            U = self.solve(V.reshape(-1, K, D)).reshape(len(part), K - 1, K, D)
+            yield rows, np.matmul(Z, np.einsum("ilkd,id->ilk", U, part, optimize=True))
+
+
+class Factor(Inverse):
+    """H^-1 itself, by Cholesky factorization of H scaled to a unit diagonal."""
+
+    exact = True
+
+    def __init__(self, loss, damping=0.0, ridge=0.0):
+        super().__init__(loss, damping)
+        self.Z = contrasts(loss.shape[0])
+        H = loss.hessian(damping)
+        diagonal = np.diag(H).copy()
+        if ridge:
+            # columns of zeros hold no gradient: anything does
+            diagonal[diagonal == 0] = 1.0
+        if not (diagonal > 0).all():
+            raise la.LinAlgError(SINGULAR)
+        self.scale = 1 / np.sqrt(diagonal)
+        H *= self.scale
+        H *= self.scale[:, None]
+        H[np.diag_indices_from(H)] = 1.0 + ridge
+        self.factor = _cholesky(H, ridge)
+
+    def solve(self, V):
+        """H^-1 V."""
+        m, K, D = V.shape
+        right = np.matmul(self.Z.T, V).reshape(m, -1) * self.scale
+        out = la.cho_solve((self.factor, True), right.T, check_finite=False).T * self.scale
+        return np.matmul(self.Z, out.reshape(m, K - 1, D))
+
+    def leverage(self):
+        """As for every inverse, from the explicit inverse of H."""
+        K, D = self.loss.shape
+        inverse = la.lapack.dpotri(self.factor, lower=True)[0]
+        inverse = inverse.T * self.scale * self.scale[:, None]
+        inverse = inverse.reshape(K - 1, D, K - 1, D)
+        for rows, part in self.loss.batches(4 * BATCH):
+            part = full(part)
+            M = np.empty((len(part), K - 1, K - 1))
+            for k in range(K - 1):
+                # dpotri fills one triangle
+                block = np.triu(inverse[k, :, k, :])
+                block = block + np.triu(block, 1).T
+                M[:, k, k] = np.einsum("id,id->i", part @ block, part)
+                if k + 1 < K - 1:
+                    right = inverse[k, :, k + 1 :, :].reshape(D, -1)
+                    right = (part @ right).reshape(len(part), -1, D)
+                    M[:, k, k + 1 :] = np.einsum("ild,id->il", right, part, optimize=True)
+                    M[:, k + 1 :, k] = M[:, k, k + 1 :]
+            yield rows, np.matmul(np.matmul(self.Z, M), self.Z.T)
+
+
+def _cholesky(H, ridge=0.0):
+    """Lower factor of a matrix of unit diagonal, which is overwritten."""
+    norm = np.abs(H).sum(axis=0).max()
+    try:
+        # H is symmetric: its transpose is in Fortran order, to be overwritten
+        factor = la.cholesky(H.T, lower=True, overwrite_a=True, check_finite=False)
+    except la.LinAlgError as error:
+        raise la.LinAlgError(SINGULAR) from error
+    if not ridge and la.lapack.dpocon(factor, norm, uplo="L")[0] < 1e-15:
+        raise la.LinAlgError(SINGULAR)
+    return factor
+
+
+def check_determined(loss, damping=0.0):
+    """Refuses a loss whose H is singular beyond the shift of logits: where the Gram matrix is."""
+    diagonal = loss.penalty + damping
+    if (diagonal > 0).all():
+        return
+    gram = loss.gram() + np.diag(diagonal)
+    size = np.diag(gram)
+    if not (size > 0).all():
+        raise la.LinAlgError(SINGULAR)
+    scale = 1 / np.sqrt(size)
+    gram = gram * scale * scale[:, None]
+    gram[np.diag_indices_from(gram)] = 1.0
+    _cholesky(gram)
+
+
+class ClassBlocks(Inverse):
+    """H without its blocks between different classes: a preconditioner.
+
+    It needs K times the memory and the time of a Gram matrix and leaves a handful of iterations
+    at every strength of the penalty, where `Kronecker` may need hundreds.
+    """
+
+    def __init__(self, loss, damping=0.0):
+        super().__init__(loss, damping)
+        K, D = loss.shape
+        blocks = np.zeros((K, D, D))
+        p = loss.probabilities
+        for rows, part in loss.batches(4 * BATCH):
+            part = full(part)
+            for k in range(K):
+                weight = loss.s[rows] * p[rows, k] * (1 - p[rows, k])
+                blocks[k] += part.T @ (weight[:, None] * part)
+        diagonal = np.einsum("kdd->kd", blocks)
+        diagonal += loss.penalty + damping
+        diagonal += 1e-12 * diagonal.mean(axis=1, keepdims=True) + np.finfo(np.float64).tiny
+        self.factors = [la.cholesky(block, lower=True, overwrite_a=True) for block in blocks]
+
+    @staticmethod
+    def fits(loss):
+        """Whether the blocks stay below 1 GB."""
+        K, D = loss.shape
+        return K * D * D <= 2**27
+
+    def solve(self, V):
+        """The inverse times V."""
+        out = np.empty_like(V)
+        for k, factor in enumerate(self.factors):
+            out[:, k] = la.cho_solve((factor, True), V[:, k].T).T
+        return out - out.mean(axis=1, keepdims=True)
+
+
+class Kronecker(Inverse):
+    """(S (x) sum_i s_i phi_i phi_i^T + penalty)^-1, S the mean of B: K-FAC.
+
+    Martens and Grosse 2015. With `exact_diagonal` the diagonal in the same basis is that of H:
+    EK-FAC (George et al. 2018, Grosse et al. 2023). The basis makes the sum and the penalty
+    diagonal at once, so that K-FAC with an unpenalized intercept is solved as it stands.
+    """
+
+    def __init__(self, loss, damping=0.0, *, exact_diagonal=False, floor=0.0):
+        super().__init__(loss, damping)
+        K, D = loss.shape
+        gram = loss.gram()
+        penalty = loss.penalty + damping
+        penalty = penalty + floor * max(np.trace(gram) / D, np.finfo(np.float64).tiny)
+        try:
+            shares, self.basis = la.eigh(gram, gram + np.diag(penalty))
+        except la.LinAlgError as error:
+            raise la.LinAlgError(SINGULAR) from error
+        self.shares = np.clip(shares, 0.0, 1.0)
+        self.Z = contrasts(K)
+        self.update(exact_diagonal)
+
+    def update(self, exact_diagonal=False):
+        """Takes the probabilities of the loss."""
+        p, s = self.loss.probabilities, self.loss.s
+        mean = (np.diag(s @ p) - p.T @ (s[:, None] * p)) / s.sum()
+        values, vectors = np.linalg.eigh(self.Z.T @ mean @ self.Z)
+        self.vectors = self.Z @ vectors
+        if exact_diagonal:
+            self.diagonal = np.zeros((len(values), len(self.shares)))
+            for rows, part in self.loss.batches():
+                weight = p[rows] @ self.vectors**2 - (p[rows] @ self.vectors) ** 2
+                self.diagonal += (s[rows, None] * weight).T @ np.asarray(part @ self.basis) ** 2
+            self.diagonal += (self.loss.penalty + self.damping) @ self.basis**2
+        else:
+            self.diagonal = np.maximum(values, 0.0)[:, None] * self.shares + (1 - self.shares)
+
+    def solve(self, V):
+        """The inverse times V."""
+        inside = np.matmul(self.vectors.T, V @ self.basis)
+        return np.matmul(self.vectors, inside / self.diagonal) @ self.basis.T
+
+    def leverage(self):
+        """As for every inverse, from the diagonal."""
+        for rows, part in self.loss.batches():
+            M = np.asarray(part @ self.basis) ** 2 @ (1 / self.diagonal).T
+            yield rows, np.matmul(self.vectors * M[:, None, :], self.vectors.T)
+
+
+class ConjugateGradients(Inverse):
+    """H^-1 by preconditioned conjugate gradients on exact products with H."""
+
+    exact = True
+
+    def __init__(self, loss, damping=0.0, *, tol=1e-8, max_iter=1000):
+        super().__init__(loss, damping)
+        self.tol, self.max_iter = tol, max_iter
+        self.preconditioner = preconditioner(loss, damping)
+
+    def solve(self, V):
+        """H^-1 V, warning where `max_iter` iterations do not reach `tol`."""
+        found, iterations = conjugate_gradients(
+            lambda part: self.loss.product(part, self.damping),
+            self.preconditioner.solve,
+            V,
+            self.tol,
+            self.max_iter,
+        )
+        if iterations == self.max_iter:
+            warnings.warn(
+                f"conjugate gradients stopped after {iterations} iterations before the relative "
+                f"residual was {self.tol:.0e}: raise inverse_params['max_iter'], or give damping",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return found
+
+
+def preconditioner(loss, damping=0.0):
+    """The best of the cheap inverses that memory allows."""
+    if ClassBlocks.fits(loss):
+        return ClassBlocks(loss, damping)
+    return Kronecker(loss, damping, exact_diagonal=True, floor=1e-12)
+
+
+def conjugate_gradients(product, precondition, V, tol, max_iter):
+    """(H^-1 V, iterations) for V of shape (m, K, D), until each residual is tol times its start.
+
+    Residuals are measured in the norm of the preconditioner.
+    """
+    x = np.zeros_like(V)
+    r = V.copy()
+    z = precondition(r)
+    direction = z.copy()
+    rz = np.einsum("mkd,mkd->m", r, z)
+    goal = tol**2 * rz
+    for iteration in range(max_iter):
+        # solutions that are good enough stand still
+        active = np.flatnonzero(rz > goal)
+        if not len(active):
+            return x, iteration
+        part = direction[active]
+        image = product(part)
+        curvature = np.einsum("mkd,mkd->m", part, image)
+        step = np.divide(rz[active], curvature, out=np.zeros(len(active)), where=curvature > 0)
+        x[active] += step[:, None, None] * part
+        r[active] -= step[:, None, None] * image
+        z = precondition(r[active])
+        new = np.einsum("mkd,mkd->m", r[active], z)
+        direction[active] = z + (new / rz[active])[:, None, None] * part
+        rz[active] = np.where(curvature > 0, new, 0.0)
+    return x, max_iter

@@ -1,0 +1,170 @@
+"""The inverse Hessians that influence can be asked for by name."""
+
+import numpy as np
+import scipy.linalg as la
+
+from .._arrays import full
+from .hessian import SINGULAR, ConjugateGradients, Factor, Inverse, Kronecker, check_determined
+
+
+class Identity(Inverse):
+    """No inverse at all: attributions are inner products of gradients."""
+
+    def solve(self, V):
+        """V itself."""
+        return V
+
+
+class Lissa(Inverse):
+    """A truncated Neumann series on Hessians of sampled rows (Agarwal, Bullins and Hazan 2017).
+
+    h <- V + (I - H_batch / scale) h, `depth` times, averaged over `repeats`; H^-1 V is h / scale.
+    """
+
+    def __init__(
+        self, loss, damping=0.0, *, depth=1000, batch_size=256, scale=None, repeats=1, seed=0
+    ):
+        super().__init__(loss, damping)
+        self.depth, self.repeats, self.seed = depth, repeats, seed
+        self.batch_size = min(batch_size, loss.X.shape[0])
+        # twice the largest eigenvalue: Hessians of few rows have larger ones than H
+        self.scale = 2 * self._largest() if scale is None else scale
+
+    def _largest(self):
+        rng = np.random.default_rng(self.seed)
+        V = rng.normal(size=(1, *self.loss.shape))
+        V -= V.mean(axis=1, keepdims=True)
+        for _ in range(30):
+            V = self.loss.product(V / np.linalg.norm(V), self.damping)
+        return np.linalg.norm(V)
+
+    def solve(self, V):
+        """The series times V; the same rows are sampled in every call."""
+        rng = np.random.default_rng(self.seed)
+        total = np.zeros_like(V)
+        n = self.loss.X.shape[0]
+        limit = 1e6 * self.depth * np.abs(V).max(initial=0.0)
+        for _ in range(self.repeats):
+            h = V.copy()
+            for _ in range(self.depth):
+                rows = np.sort(rng.integers(n, size=self.batch_size))
+                h += V - self.loss.rows(rows, n / len(rows)).product(h, self.damping) / self.scale
+                if not np.abs(h).max(initial=0.0) <= limit:
+                    raise ValueError(
+                        "the LiSSA series diverges: raise inverse_params['scale'] above "
+                        f"{self.scale:.3g}, or inverse_params['batch_size']"
+                    )
+            total += h
+        return total / (self.repeats * self.scale)
+
+
+class Arnoldi(Inverse):
+    """The inverse on the leading eigenvectors, found in a Krylov space (Schioppa et al. 2022).
+
+    `n_iter` products with H span the space; the `rank` largest Ritz values are kept.
+    """
+
+    def __init__(self, loss, damping=0.0, *, n_iter=200, rank=100, seed=0):
+        super().__init__(loss, damping)
+        K, D = loss.shape
+        start = np.random.default_rng(seed).normal(size=loss.shape)
+        start -= start.mean(axis=0)
+        basis = [start.ravel() / np.linalg.norm(start)]
+        images = []
+        for _ in range(min(n_iter, (K - 1) * D)):
+            image = loss.product(basis[-1].reshape(1, K, D), damping).ravel()
+            images.append(image)
+            known = np.array(basis)
+            rest = image - known.T @ (known @ image)
+            rest -= known.T @ (known @ rest)
+            norm = np.linalg.norm(rest)
+            if norm <= 1e-10 * np.linalg.norm(image):
+                break
+            basis.append(rest / norm)
+        basis = np.array(basis[: len(images)])
+        projected = basis @ np.array(images).T
+        values, vectors = np.linalg.eigh((projected + projected.T) / 2)
+        kept = slice(max(0, len(values) - rank), None)
+        self.values = values[kept]
+        if not self.values[0] > 0:
+            raise la.LinAlgError(SINGULAR)
+        self.vectors = vectors[:, kept].T @ basis
+
+    def solve(self, V):
+        """The inverse on the kept directions; nothing of the others."""
+        flat = V.reshape(len(V), -1)
+        return ((flat @ self.vectors.T / self.values) @ self.vectors).reshape(V.shape)
+
+
+class DataInf(Inverse):
+    """The mean of the inverses of each row's gradient outer product (Kwon et al. 2024).
+
+    H is taken for sum_i s_i (g_i g_i^T + penalty / sum s), g_i = (p_i - q_i) (x) phi_i, and the
+    inverse of that mean for the mean of the inverses. Its own matrix: it does not solve H.
+    """
+
+    def __init__(self, loss, damping=0.0):
+        super().__init__(loss, damping)
+        self.diagonal = loss.penalty + damping
+        if not (self.diagonal > 0).all():
+            raise la.LinAlgError(
+                "DataInf inverts each row's matrix alone: with an unpenalized intercept or head, "
+                "give damping > 0"
+            )
+
+    def solve(self, V):
+        """The mean of inverses times V."""
+        loss = self.loss
+        m, K, D = V.shape
+        total = loss.s.sum()
+        scaled = V / self.diagonal
+        out = np.zeros_like(V)
+        for rows, part in loss.batches():
+            g = loss.probabilities[rows] - loss.q[rows]
+            # g_i^T penalty^-1 g_i and g_i^T penalty^-1 V, of the gradients g (x) phi
+            square = np.sum(g**2, axis=1) * (np.square(full(part)) @ (1 / self.diagonal))
+            inner = np.einsum("imk,ik->im", loss.along(part, scaled), g)
+            share = inner * (loss.s[rows] / (1 / total + square) / total)[:, None]
+            out += loss.back(part, share[:, :, None] * g[:, None, :])
+        return scaled - out / self.diagonal
+
+
+INVERSES = {
+    "cholesky": Factor,
+    "cg": ConjugateGradients,
+    "lissa": Lissa,
+    "arnoldi": Arnoldi,
+    "kfac": Kronecker,
+    "ekfac": Kronecker,
+    "datainf": DataInf,
+    "identity": Identity,
+}
+
+
+def make_inverse(name, loss, damping, params, seed):
+    """(name, inverse) of an inverse by name, "auto" included."""
+    if name == "auto":
+        name = "cholesky" if Factor.fits(loss) else "cg"
+    kind = INVERSES[name]
+    if name not in ("cholesky", "datainf", "identity"):
+        # those that see for themselves, or need not
+        check_determined(loss, damping)
+    known = {
+        "cg": ("tol", "max_iter"),
+        "lissa": ("depth", "batch_size", "scale", "repeats"),
+        "arnoldi": ("n_iter", "rank"),
+    }.get(name, ())
+    unknown = sorted(set(params) - set(known))
+    if unknown:
+        raise ValueError(
+            f"inverse_params has no {unknown[0]!r} for inverse={name!r}; it knows "
+            f"{', '.join(known) or 'none'}"
+        )
+    if not all(value is None or value > 0 for value in params.values()):
+        raise ValueError(f"inverse_params must be positive numbers, got {params}")
+    options = dict(params)
+    if name in ("lissa", "arnoldi"):
+        options["seed"] = seed
+    if name == "ekfac":
+        options["exact_diagonal"] = True
+    return name, kind(loss, damping, **options)

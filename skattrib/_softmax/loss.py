@@ -1,0 +1,150 @@
+"""The L2-regularized softmax loss of a linear head: value, gradient, exact Hessian."""
+
+from copy import copy
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import logsumexp
+from sklearn.utils import gen_batches
+from sklearn.utils.extmath import safe_sparse_dot
+
+from .._arrays import full
+
+# floats of a batch of rows in double: it stays in the second-level cache
+BATCH = 2**18
+
+
+def contrasts(K):
+    """(K, K - 1) orthonormal columns that sum to zero: a basis of logits up to a common shift."""
+    basis = np.tril(-np.ones((K, K - 1)), -1) / np.arange(K - 1, 0, -1)
+    basis = np.eye(K, K - 1) + basis
+    return basis / np.linalg.norm(basis, axis=0)
+
+
+class SoftmaxLoss:
+    """J(theta) = sum_i s_i l(theta phi_i, q_i) + 1/2 sum penalty theta^2, and its derivatives.
+
+    theta is (K, D) in float64, D = d + 1 with an intercept (a constant feature, last). Sums over
+    rows are made in batches of rows in float64; X is never copied as a whole.
+
+    Parameters
+    ----------
+    X : (n, d) array or CSR
+    q : (n, K) target probabilities, rows summing to 1
+    s : (n,) weights
+    penalty : (D,), of each column of theta
+    fit_intercept : bool
+    """
+
+    def __init__(self, X, q, s, penalty, fit_intercept):
+        self.X, self.q, self.s, self.penalty = X, q, s, penalty
+        self.fit_intercept = fit_intercept
+        self.shape = q.shape[1], X.shape[1] + fit_intercept
+        self.probabilities = None
+
+    def batches(self, size=BATCH, least=64):
+        """(slice, its rows in float64 with the constant feature), `size` floats at a time."""
+        n, d = self.X.shape
+        for rows in gen_batches(n, min(n, max(least, size // d))):
+            part = self.X[rows]
+            if sp.issparse(part):
+                part = part.astype(np.float64)
+                one = np.ones((part.shape[0], 1))
+                yield rows, sp.hstack([part, one], format="csr") if self.fit_intercept else part
+            else:
+                wide = np.ones((len(part), self.shape[1]))
+                wide[:, :d] = part
+                yield rows, wide
+
+    def rows(self, rows, factor=1.0):
+        """The loss of some rows alone, at the same probabilities, weights times a factor."""
+        other = copy(self)
+        other.X, other.q, other.s = self.X[rows], self.q[rows], factor * self.s[rows]
+        other.probabilities = self.probabilities[rows]
+        return other
+
+    def without(self, rows):
+        """The loss without some rows, at the same probabilities."""
+        other = copy(self)
+        other.s = self.s.copy()
+        other.s[rows] = 0.0
+        return other
+
+    def along(self, part, V):
+        """Logits that V (m, K, D) gives to rows of a batch, (b, m, K)."""
+        flat = V.reshape(-1, V.shape[2])
+        return safe_sparse_dot(part, flat.T, dense_output=True).reshape(-1, *V.shape[:2])
+
+    def back(self, part, F):
+        """sum_i F_i (x) phi_i over rows of a batch, (m, K, D) for F of shape (b, m, K)."""
+        flat = F.reshape(len(F), -1)
+        out = safe_sparse_dot(part.T, flat, dense_output=True).T
+        return out.reshape(*F.shape[1:], part.shape[1])
+
+    def logits(self, theta):
+        """(n, K), or (n, m) for theta of shape (m, D)."""
+        out = np.empty((self.X.shape[0], len(theta)))
+        for rows, part in self.batches():
+            out[rows] = safe_sparse_dot(part, theta.T, dense_output=True)
+        return out
+
+    def against(self, R):
+        """sum_i R_i phi_i^T, (K, D) for R of shape (n, K)."""
+        out = np.zeros((R.shape[1], self.shape[1]))
+        for rows, part in self.batches():
+            out += safe_sparse_dot(part.T, R[rows], dense_output=True).T
+        return out
+
+    def value(self, theta, z):
+        """J at theta with logits z."""
+        losses = logsumexp(z, axis=1) - np.einsum("ik,ik->i", self.q, z)
+        return self.s @ losses + 0.5 * np.sum(theta**2 * self.penalty)
+
+    def at(self, z):
+        """Fixes the probabilities at which the Hessian is taken; returns s (q - p), (n, K)."""
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        self.probabilities = p
+        return self.s[:, None] * (self.q - p)
+
+    def gradient(self, theta, residuals):
+        """Gradient of J, (K, D)."""
+        return theta * self.penalty - self.against(residuals)
+
+    def product(self, V, damping=0.0):
+        """H V for V of shape (m, K, D)."""
+        out = V * (self.penalty + damping)
+        for rows, part in self.batches():
+            p, F = self.probabilities[rows, None], self.along(part, V)
+            F = p * (F - np.sum(p * F, axis=-1, keepdims=True))
+            out += self.back(part, self.s[rows, None, None] * F)
+        return out
+
+    def gram(self):
+        """sum_i s_i phi_i phi_i^T, (D, D)."""
+        out = np.zeros((self.shape[1], self.shape[1]))
+        for rows, part in self.batches():
+            part = full(part)
+            out += part.T @ (self.s[rows, None] * part)
+        return out
+
+    def hessian(self, damping=0.0):
+        """H on logits up to a common shift, in the basis of `contrasts`, ((K-1) D, (K-1) D)."""
+        K, D = self.shape
+        Z = contrasts(K)
+        H = np.zeros((K - 1, D, K - 1, D))
+        p = self.probabilities
+        for rows, part in self.batches(4 * BATCH):
+            part = full(part)
+            zp = p[rows] @ Z
+            for k in range(K - 1):
+                # s Z^T B Z, row k, columns from k on
+                weight = (p[rows] * Z[:, k]) @ Z[:, k:] - zp[:, [k]] * zp[:, k:]
+                weight *= self.s[rows, None]
+                right = (weight[:, :, None] * part[:, None, :]).reshape(len(part), -1)
+                H[k, :, k:, :] += (part.T @ right).reshape(D, K - 1 - k, D)
+        for k in range(K - 1):
+            H[k, range(D), k, range(D)] += self.penalty + damping
+            for m in range(k):
+                H[k, :, m, :] = H[m, :, k, :].T
+        return H.reshape((K - 1) * D, (K - 1) * D)

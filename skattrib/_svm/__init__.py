@@ -1,0 +1,1 @@
+"""Crammer and Singer's multiclass SVM: the solver and its duals."""

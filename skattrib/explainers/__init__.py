@@ -1,0 +1,29 @@
+"""Explainers: estimators that attribute outputs of a classifier to its training rows."""
+
+from ._base import BaseExplainer
+from ._heads import LinearHead
+from .datamodels import DatamodelExplainer, LeaveOneOutExplainer
+from .dual_view import DualViewExplainer
+from .dual_view_cv import (
+    DualViewExplainerCV,
+    fidelity_scorer,
+    sparsest_within_one_standard_error,
+)
+from .influence import InfluenceExplainer
+from .representer import RepresenterExplainer
+from .similarity import ExemplarSVMExplainer, SimilarityExplainer
+
+__all__ = [
+    "BaseExplainer",
+    "DatamodelExplainer",
+    "DualViewExplainer",
+    "DualViewExplainerCV",
+    "ExemplarSVMExplainer",
+    "InfluenceExplainer",
+    "LeaveOneOutExplainer",
+    "LinearHead",
+    "RepresenterExplainer",
+    "SimilarityExplainer",
+    "fidelity_scorer",
+    "sparsest_within_one_standard_error",
+]

@@ -1,0 +1,348 @@
+"""The public contract of every explainer: targets, validation and the forms attributions take."""
+
+from abc import ABCMeta, abstractmethod
+from inspect import signature
+from numbers import Integral
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import compute_class_weight, compute_sample_weight
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from .._checks import codes_of
+from . import _scoring
+
+__all__ = [
+    "BaseExplainer",
+    "HasMethods",
+    "Interval",
+    "Options",
+    "StrOptions",
+    "check_rows",
+    "check_training_data",
+    "check_weights",
+    "fit_context",
+]
+
+# decorates `fit`: parameters are checked against `_parameter_constraints`
+fit_context = _fit_context(prefer_skip_nested_validation=True)
+
+
+def check_training_data(estimator, X, y, classes=None):
+    """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64."""
+    X, y = validate_data(
+        estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+    )
+    check_classification_targets(y)
+    _check_size(estimator, X)
+    if classes is not None:
+        estimator.classes_ = classes
+        return canonical(X), codes_of(y, classes, "label of y")
+    estimator.classes_, codes = np.unique(y, return_inverse=True)
+    if len(estimator.classes_) < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs rows of at least 2 classes, but y contains only "
+            f"one class: {estimator.classes_.tolist()[0]!r}"
+        )
+    return canonical(X), codes
+
+
+def check_weights(X, codes, classes, sample_weight, class_weight):
+    """Sample weights times class weights of checked rows, in float64."""
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    if class_weight == "balanced" and (weight > 0).any():
+        weight = weight * _balanced(codes, weight)
+    else:
+        weight = weight * compute_sample_weight(class_weight, classes[codes])
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError(
+            "sample_weight times class_weight must be finite, negative nowhere and positive for "
+            f"some rows; it lies in {weight.min()}..{weight.max()}"
+        )
+    return weight
+
+
+def _balanced(codes, weight):
+    """Class weights of the rows as the installed scikit-learn has them; it used to count rows."""
+    used = weight > 0
+    present = np.unique(codes[used])
+    options = {"class_weight": "balanced", "classes": present, "y": codes[used]}
+    if "sample_weight" in signature(compute_class_weight).parameters:
+        options["sample_weight"] = weight[used]
+    factors = np.zeros(codes.max() + 1)
+    factors[present] = compute_class_weight(**options)
+    return factors[codes]
+
+
+def check_rows(estimator, X):
+    """Rows of the width and names that the estimator knows, C-ordered or canonical CSR."""
+    X = validate_data(
+        estimator, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+    )
+    _check_size(estimator, X)
+    return canonical(X)
+
+
+def _check_size(estimator, X):
+    """Refuses rows whose squares overflow: no attribution would be finite."""
+    values = X.data if sp.issparse(X) else X
+    largest = max(values.max(initial=0), -values.min(initial=0))
+    if largest > estimator._largest(X.dtype) / np.sqrt(X.shape[1]):
+        raise ValueError(
+            f"features as large as {largest:.1e} are beyond what {type(estimator).__name__} can "
+            f"square and sum in {X.dtype}: scale the features"
+        )
+
+
+def canonical(X):
+    """Sparse X with sorted, unique columns, on a copy if need be."""
+    if sp.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+class BaseExplainer(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClassifierMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
+    """Attributions to training rows in every form, from a kernel that knows their blocks.
+
+    Subclasses set `classes_` and `n_samples_fit_`; `_kernel` and `_predict_codes` are the rest.
+    """
+
+    @abstractmethod
+    def _kernel(self) -> _scoring.Kernel: ...
+
+    @abstractmethod
+    def _predict_codes(self, X): ...
+
+    @staticmethod
+    def _largest(dtype):
+        """Norm that a row may have at most."""
+        return 1e-3 * np.sqrt(np.finfo(dtype).max)
+
+    def __sklearn_tags__(self):
+        """Sparse rows are welcome and attributions keep the float type of the rows."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self):
+        return self.n_samples_fit_
+
+    def _check_rows(self, X):
+        # not any attribute: a fit that failed leaves some behind
+        check_is_fitted(self, "n_samples_fit_")
+        return check_rows(self, X)
+
+    def _check_fitted_rows(self, X_train, y_train):
+        """(X_train, codes) of rows that can be those given to `fit`."""
+        X_train = check_rows(self, X_train)
+        codes = codes_of(y_train, self.classes_, "label of y_train")
+        n = self.n_samples_fit_
+        if X_train.shape[0] != n or codes.shape != (n,):
+            raise ValueError(
+                f"X_train and y_train must be the {n} rows given to fit, got {X_train.shape[0]} "
+                f"rows and labels of shape {codes.shape}"
+            )
+        return X_train, codes
+
+    def predict(self, X) -> np.ndarray:
+        """Classes that are explained when no target is given.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        codes = self._predict_codes(self._check_rows(X))
+        return self.classes_[codes]
+
+    # targets
+
+    def _check_target(self, X, target):
+        """A `Target` from None, a label, labels, or what `_check_logit_weights` takes."""
+        m, K = X.shape[0], len(self.classes_)
+        if target is None:
+            return _scoring.Target(self._predict_codes(X))
+        if sp.issparse(target):
+            target = target.toarray()
+        target = np.asarray(target)
+        if target.ndim == 0:
+            return _scoring.Target(np.full(m, codes_of(target, self.classes_, "target")))
+        if target.ndim == 1:
+            if len(target) != m:
+                raise ValueError(
+                    f"target has {len(target)} labels but X has {m} rows: give one label, one "
+                    f"label a row, or logit weights of shape ({m}, {K})"
+                )
+            return _scoring.Target(codes_of(target, self.classes_, "target"))
+        return _scoring.Target(None, self._check_logit_weights(target, m))
+
+    def _check_logit_weights(self, target, m):
+        raise ValueError(
+            f"{type(self).__name__} has no logits: target must be one label or one label a row"
+        )
+
+    # attributions
+
+    def transform(self, X):
+        """Attributions to the predicted class.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+
+        Returns
+        -------
+        CSR array if `sparse_output`, else ndarray, of shape (n_samples, n_samples_fit_)
+            Entry (j, i): what training row i contributes to the decision value of the class
+            predicted for row j.
+
+        Notes
+        -----
+        ``fit_transform(X, y)`` is this for the training rows: n_samples_fit_ squared entries.
+        """
+        return self.attribute(X)
+
+    def attribute(self, X, target=None, *, out=None):
+        """What each training row contributes to an output at each row of X.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        target : None, label, labels of shape (n_samples,), or (n_samples, n_classes)
+            What is explained: the decision value of the predicted class, of one class for all
+            rows, of one class a row, or any linear functional of the logits, as weights. For two
+            classes a label means the margin of that class, and weights act on the logits
+            (-f/2, +f/2) of the decision value f.
+        out : ndarray of shape (n_samples, n_samples_fit_), optional
+            Where to write dense attributions, of the float type of X; may be a memory map.
+
+        Returns
+        -------
+        CSR array or ndarray of shape (n_samples, n_samples_fit_)
+            `out` if given; otherwise CSR if `sparse_output`. Of the float type of X.
+            Positive: the training row raises the output. Unit: that of the output.
+
+        Raises
+        ------
+        ValueError
+            For targets that are not classes, or of the wrong shape, and for an unfit `out`.
+        """
+        X = self._check_rows(X)
+        kernel = self._kernel()
+        groups = kernel.groups(self._check_target(X, target))
+        if out is None and getattr(self, "sparse_output", False):
+            return _scoring.csr(kernel, X, groups)
+        shape = X.shape[0], self.n_samples_fit_
+        if out is None:
+            out = np.zeros(shape, dtype=X.dtype)
+        elif not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != X.dtype:
+            raise ValueError(f"out must be an array of shape {shape} and type {X.dtype}")
+        elif not (out.flags.writeable and out.flags.c_contiguous):
+            raise ValueError("out must be writeable and in C order")
+        return _scoring.dense(kernel, X, groups, out)
+
+    def aggregate(self, X, target=None, *, weights=None) -> np.ndarray:
+        """Sum of attributions over the rows of X, without the matrix of attributions.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        target : as in `attribute`
+        weights : ndarray of shape (n_samples,), optional
+            Weight of each row; by default 1.
+
+        Returns
+        -------
+        ndarray of shape (n_samples_fit_,)
+            float64.
+        """
+        X = self._check_rows(X)
+        target = self._check_target(X, target)
+        weights = np.ones(X.shape[0]) if weights is None else np.asarray(weights, dtype=np.float64)
+        if weights.shape != (X.shape[0],) or not np.isfinite(weights).all():
+            raise ValueError(f"weights must be {X.shape[0]} finite numbers, one a row of X")
+        return self._kernel().aggregate(X, target, weights)
+
+    def top_k(
+        self, X, k: int = 5, *, target=None, largest: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k strongest proponents (or opponents) of each row, without the full matrix.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        k : int in 1..n_samples_fit_
+        target : as in `attribute`
+        largest : bool
+            True: the largest attributions first; False: the smallest (most negative) first.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples, k)
+        indices : ndarray of shape (n_samples, k)
+            Training rows; equal values are in the order of the training rows.
+
+        Raises
+        ------
+        ValueError
+            For k out of range.
+        """
+        X = self._check_rows(X)
+        if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= self.n_samples_fit_:
+            raise ValueError(
+                f"k must be an integer in 1..{self.n_samples_fit_}, the number of training rows; "
+                f"got {k!r}"
+            )
+        kernel = self._kernel()
+        groups = kernel.groups(self._check_target(X, target))
+        return _scoring.top_k(kernel, X, groups, int(k), largest)
+
+    def decompose(self, X, indices, *, target=None) -> np.ndarray:
+        """How the features share the attributions of chosen training rows.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        indices : int array of shape (n_samples, k)
+            Training rows, such as `top_k` returns.
+        target : as in `attribute`
+
+        Returns
+        -------
+        ndarray of shape (n_samples, k, n_features)
+            The part of ``attribute(X)[j, indices[j, q]]`` that runs through each feature (DualView
+            paper, eq. 7). What is missing to the whole is the share of the intercept.
+
+        Raises
+        ------
+        ValueError
+            For indices that are not training rows or of the wrong shape.
+        """
+        X = self._check_rows(X)
+        indices = np.asarray(indices)
+        if indices.ndim != 2 or len(indices) != X.shape[0] or indices.dtype.kind not in "iu":
+            raise ValueError(f"indices must be integers of shape ({X.shape[0]}, k)")
+        if indices.size and not 0 <= indices.min() <= indices.max() < self.n_samples_fit_:
+            raise ValueError(f"indices must be training rows, 0..{self.n_samples_fit_ - 1}")
+        return self._kernel().shares(X, indices, self._check_target(X, target))

@@ -1,0 +1,265 @@
+"""Linear heads: decision values, targets in logit space, the softmax and its outputs."""
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from .._arrays import decision, logits
+from . import _scoring
+from ._base import BaseExplainer, check_rows
+
+__all__ = ["HeadExplainer", "LinearHead", "SoftmaxExplainer", "frozen"]
+
+
+def frozen(estimator):
+    """The fitted classifier inside a FrozenEstimator, or a LinearHead."""
+    if isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    elif not isinstance(estimator, LinearHead):
+        raise ValueError(
+            "estimator must be None, a LinearHead or a fitted classifier as "
+            f"sklearn.frozen.FrozenEstimator(classifier), got {type(estimator).__name__}"
+        )
+    check_is_fitted(estimator)
+    return estimator
+
+
+class HeadExplainer(BaseExplainer):
+    """An explainer of a linear head, given by `coef_` and `intercept_`."""
+
+    _outputs = ("logit", "margin")
+
+    def _decision(self, X):
+        out = decision(X, self.coef_, self.intercept_)
+        return out[:, 0] if len(self.classes_) == 2 else out
+
+    def _predict_codes(self, X):
+        f = self._decision(X)
+        return (f > 0).astype(np.intp) if f.ndim == 1 else f.argmax(axis=1)
+
+    def decision_function(self, X) -> np.ndarray:
+        """Decision values of the head.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
+            float64; for two classes positive means ``classes_[1]``.
+        """
+        return self._decision(self._check_rows(X))
+
+    def _check_logit_weights(self, target, m):
+        K = len(self.classes_)
+        if target.shape != (m, K):
+            raise ValueError(f"logit weights must have shape ({m}, {K}), got {target.shape}")
+        weights = target.astype(np.float64)
+        if not np.isfinite(weights).all():
+            raise ValueError("logit weights in target must be finite numbers")
+        return weights
+
+    def target_weights(self, X, output: str = "logit", y=None) -> np.ndarray:
+        """Logit weights of a named output, to be given as `target`.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        output : {"logit", "margin", "log_odds", "probability", "loss"}
+            The output whose gradient in the logits is wanted. "logit": the class's decision
+            value. "margin": the class's minus the best other class's. And where there is
+            `predict_proba`, "log_odds": log p / (1 - p) of the class. "probability": p. "loss":
+            log p, minus the cross-entropy of `y`. For two classes the first three are the margin.
+        y : label or labels of shape (n_samples,), optional
+            The classes in question; by default the predicted ones. Required for "loss".
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+
+        Raises
+        ------
+        ValueError
+            For an unknown output or label.
+        """
+        X = self._check_rows(X)
+        if output not in self._outputs:
+            known = ", ".join(map(repr, self._outputs))
+            raise ValueError(
+                f"output must be one of {known} for {type(self).__name__}, got {output!r}"
+            )
+        if output == "loss" and y is None:
+            raise ValueError("output 'loss' needs y, the labels whose loss is meant")
+        target = self._check_target(X, y)
+        if target.codes is None:
+            raise ValueError("y must be one label or one label a row")
+        return self._output_weights(logits(self._decision(X)), target.codes, output)
+
+    def _output_weights(self, z, codes, output):
+        at = np.arange(len(codes)), codes
+        weights = _scoring.label_directions(z.shape[1])[codes]
+        if output == "margin" and z.shape[1] > 2:
+            z[at] = -np.inf
+            weights[at[0], z.argmax(axis=1)] = -1.0
+        return weights
+
+
+class SoftmaxExplainer(HeadExplainer):
+    """An explainer of a linear head with softmax probabilities."""
+
+    _outputs = ("logit", "margin", "log_odds", "probability", "loss")
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Probabilities of the classes, the softmax of the logits.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        return softmax(logits(self.decision_function(X)), axis=1)
+
+    def predict_log_proba(self, X) -> np.ndarray:
+        """Logarithms of the probabilities, accurate where these vanish.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        return log_softmax(logits(self.decision_function(X)), axis=1)
+
+    def _output_weights(self, z, codes, output):
+        if output in ("logit", "margin"):
+            return super()._output_weights(z, codes, output)
+        one = np.eye(z.shape[1])[codes]
+        if output == "log_odds":
+            # minus the softmax over the other classes
+            return one - softmax(np.where(one == 1, -np.inf, z), axis=1)
+        p = softmax(z, axis=1)
+        return one - p if output == "loss" else p[one == 1][:, None] * (one - p)
+
+
+class LinearHead(ClassifierMixin, BaseEstimator):
+    """A bare last layer, to be explained inside a `FrozenEstimator`.
+
+    Parameters
+    ----------
+    coef : array of shape (n_classes, n_features), or (1, n_features) for two classes
+        Weights of the logits; one row is the logit of the second class, that of the first being 0.
+    intercept : array of shape (n_classes,) or (1,), optional
+        None: the head has no intercept.
+    classes : array of shape (n_classes,), optional
+        Labels in the order of the logits; by default 0, 1, ...
+
+    Attributes
+    ----------
+    coef_, intercept_, classes_ : ndarray
+        As given; zeros for no intercept. Two rows of weights become their difference.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skattrib import LinearHead
+    >>> LinearHead(np.eye(3), classes=["a", "b", "c"]).predict([[0.0, 2.0, 1.0]])
+    array(['b'], dtype='<U1')
+    """
+
+    def __init__(self, coef, intercept=None, classes=None):
+        self.coef = coef
+        self.intercept = intercept
+        self.classes = classes
+
+    def __sklearn_tags__(self):
+        """Sparse rows are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @staticmethod
+    def _largest(dtype):
+        return np.finfo(dtype).max
+
+    def __sklearn_is_fitted__(self):
+        """Nothing is left to fit."""
+        return True
+
+    def _arrays(self):
+        coef = np.asarray(self.coef, dtype=np.float64)
+        if coef.ndim != 2 or not np.isfinite(coef).all():
+            raise ValueError(f"coef must be a finite matrix, got shape {coef.shape}")
+        classes = max(len(coef), 2) if self.classes is None else self.classes
+        classes = np.arange(classes) if np.ndim(classes) == 0 else np.asarray(classes)
+        K = len(coef)
+        if len(classes) not in ([2] if K <= 2 else [K]) or len(set(classes.tolist())) < len(
+            classes
+        ):
+            raise ValueError(f"coef has {K} rows: classes must be as many distinct labels")
+        intercept = np.zeros(K) if self.intercept is None else np.asarray(self.intercept, float)
+        if intercept.shape != (K,) or not np.isfinite(intercept).all():
+            raise ValueError(f"intercept must be {K} finite numbers, one a row of coef")
+        order = np.argsort(classes, kind="stable")
+        if K > 1:
+            classes, coef, intercept = classes[order], coef[order], intercept[order]
+        elif order[0] == 1:
+            classes, coef, intercept = classes[order], -coef, -intercept
+        if K == 2:
+            coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+        return coef, intercept, classes
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Weights of the logits in the order of `classes_`."""
+        return self._arrays()[0]
+
+    @property
+    def intercept_(self) -> np.ndarray:
+        """Intercepts in the order of `classes_`."""
+        return self._arrays()[1]
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Sorted labels."""
+        return self._arrays()[2]
+
+    @property
+    def n_features_in_(self) -> int:
+        """Width of the rows."""
+        return self._arrays()[0].shape[1]
+
+    def fit(self, X, y=None) -> "LinearHead":
+        """Check the head against the width of X; nothing is learned.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        LinearHead
+        """
+        check_rows(self, X)
+        return self
+
+    def decision_function(self, X) -> np.ndarray:
+        """Logits, (n_samples, n_classes), or the margin (n_samples,) for two classes."""
+        out = decision(check_rows(self, X), self.coef_, self.intercept_)
+        return out[:, 0] if out.shape[1] == 1 else out
+
+    def predict(self, X) -> np.ndarray:
+        """Classes of the largest logits, (n_samples,)."""
+        return self.classes_[logits(self.decision_function(X)).argmax(axis=1)]
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Softmax of the logits, (n_samples, n_classes)."""
+        return softmax(logits(self.decision_function(X)), axis=1)

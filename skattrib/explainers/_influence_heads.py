@@ -1,0 +1,112 @@
+"""Softmax heads that influence explains: read from a model, or fitted here."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from .._softmax.newton import newton
+from ._heads import LinearHead, frozen
+
+
+@dataclass
+class Head:
+    """A softmax head as it was given or found: public coefficients and what they minimize."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    classes: np.ndarray
+    class_weight: dict | str | None
+    n_iter: int = 0
+    # of scikit-learn's heads: 1 / C of the weights, and of the intercept (None: no intercept)
+    penalty: float | None = None
+    intercept_penalty: float | None = None
+    has_intercept: bool = True
+
+
+ACCEPTED = (
+    "InfluenceExplainer explains softmax heads: a LogisticRegression with an L2 penalty or none "
+    "as FrozenEstimator(classifier), or a LinearHead"
+)
+
+
+def read_head(explainer):
+    """The given head, or None if it is to be fitted."""
+    if explainer.estimator is None:
+        return None
+    model = frozen(explainer.estimator)
+    if isinstance(model, LinearHead):
+        head = Head(model.coef_, model.intercept_, model.classes_, explainer.class_weight)
+        head.has_intercept = model.intercept is not None
+        return head
+    if type(model) is not LogisticRegression:
+        hint = " (explain its last step on transformed rows)" if hasattr(model, "steps") else ""
+        raise ValueError(f"{ACCEPTED}; got {type(model).__name__}{hint}")
+    return _read_logistic(explainer, model)
+
+
+def _read_logistic(explainer, model):
+    if explainer.class_weight is not None:
+        raise ValueError("class_weight is that of the frozen LogisticRegression: leave it None")
+    binary = len(model.classes_) == 2
+    kind = getattr(model, "penalty", "l2")
+    ratio = getattr(model, "l1_ratio", None) or 0.0
+    if kind == "l1" or (kind in ("elasticnet", "deprecated") and ratio > 0):
+        raise ValueError(f"{ACCEPTED}; this one has an L1 penalty")
+    scheme = getattr(model, "multi_class", "auto")
+    if not binary and (model.solver == "liblinear" or scheme == "ovr"):
+        raise ValueError(f"{ACCEPTED}; this one is one-versus-rest")
+    if binary and scheme == "multinomial":
+        raise ValueError(f"{ACCEPTED}; this one has two softmax rows for two classes")
+    penalty = 0.0 if kind is None or np.isinf(model.C) else 1.0 / model.C
+    intercept_penalty = None
+    if model.fit_intercept:
+        scale = model.intercept_scaling
+        intercept_penalty = penalty / scale**2 if model.solver == "liblinear" else 0.0
+    coef = np.asarray(model.coef_, dtype=np.float64)
+    intercept = np.zeros(len(coef)) + np.asarray(model.intercept_, dtype=np.float64)
+    return Head(coef, intercept, model.classes_, model.class_weight, 0, penalty, intercept_penalty)
+
+
+def penalty_of(explainer, head, d):
+    """(penalty of each column of theta, whether the constant feature is one of them)."""
+    if head is None or head.penalty is None:
+        weights = intercept = 1.0 / explainer.C
+        fit_intercept = explainer.fit_intercept if head is None else head.has_intercept
+    else:
+        weights, intercept = head.penalty, head.intercept_penalty
+        fit_intercept = intercept is not None
+    out = np.full(d + fit_intercept, weights)
+    if fit_intercept:
+        out[d] = intercept
+    # the two rows +-w/2 have half the squared norm of w
+    return (2.0 if len(explainer.classes_) == 2 else 1.0) * out, fit_intercept
+
+
+def fit_head(explainer, loss):
+    """The head at the minimum of the loss."""
+    theta, error, step, n_iter, converged = newton(
+        loss, np.zeros(loss.shape), explainer.tol, explainer.max_iter, verbose=explainer.verbose
+    )
+    if not converged:
+        warnings.warn(
+            f"The softmax head stopped after {n_iter} Newton steps, the last of relative size "
+            f"{step:.1e}, above tol={explainer.tol:.1e}: scale the features, lower C, or raise "
+            "max_iter.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    d = loss.X.shape[1]
+    coef = theta[:, :d]
+    intercept = theta[:, d] if loss.fit_intercept else np.zeros(len(theta))
+    if len(theta) == 2:
+        coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+    return Head(coef, intercept, explainer.classes_, explainer.class_weight, max(1, n_iter))
+
+
+def theta_of(head, fit_intercept):
+    """Weights of the K logits, (K, D), summing to zero over classes."""
+    out = np.column_stack([head.coef, head.intercept]) if fit_intercept else head.coef
+    return np.concatenate([-out / 2, out / 2]) if len(out) == 1 else out - out.mean(axis=0)

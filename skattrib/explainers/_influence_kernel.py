@@ -1,0 +1,200 @@
+"""What InfluenceExplainer is made of: the head it reads, its kernel, corrections and refits."""
+
+import warnings
+
+import numpy as np
+import scipy.linalg as la
+from joblib import Parallel, delayed
+from sklearn.exceptions import ConvergenceWarning
+
+from .._arrays import batches, decision, full, squared_norms
+from .._checks import check_groups
+from .._softmax.hessian import (
+    Factor,
+    Kronecker,
+    check_determined,
+    conjugate_gradients,
+    preconditioner,
+)
+from .._softmax.newton import DIRECT, newton
+from . import _scoring
+
+# how close the group's Newton step and the refits get to their solution
+GROUP_TOL = 1e-10
+REFIT_TOL = 1e-7
+REFIT_STEPS = 100
+
+
+def row_sizes(loss):
+    """Norms of the rows, the constant feature included."""
+    return np.sqrt(squared_norms(loss.X, float(loss.fit_intercept)))
+
+
+def widened(X, width):
+    """Rows in float64, with the constant feature if the head is as wide."""
+    part = full(X).astype(np.float64)
+    return np.column_stack([part, np.ones(len(part))]) if width > part.shape[1] else part
+
+
+class InfluenceKernel(_scoring.ProductKernel):
+    """T[j, i] = (v_j (x) phi_j)^T H^-1 (r_i (x) phi_i)."""
+
+    def __init__(self, inverse, residuals):
+        n = len(residuals)
+        super().__init__(residuals, np.arange(n), inverse.loss.X, n)
+        self.inverse = inverse
+
+    def _seeds(self, X, V):
+        V = V - V.mean(axis=1, keepdims=True)
+        return V[:, :, None] * widened(X, self.inverse.loss.shape[1])[:, None, :]
+
+    def left(self, X, group, rows):
+        """H^-1 (v (x) phi) of test rows."""
+        return self.inverse.solve(self._seeds(X, group.weights[rows]))
+
+    def aggregate(self, X, target, weights):
+        """sum_j weights_j T[j, :], by one solve."""
+        loss = self.inverse.loss
+        K, D = loss.shape
+        V = target.as_weights(K) * weights[:, None]
+        V = V - V.mean(axis=1, keepdims=True)
+        total = np.zeros((K, D))
+        for rows in batches(X.shape[0], 1024):
+            total += V[rows].T @ widened(X[rows], D)
+        found = self.inverse.solve(total[None])[0]
+        return np.einsum("ik,ik->i", self.right, loss.logits(found))
+
+    def shares(self, X, indices, target):
+        """phi_jk (v_j . [H^-1 (r_i (x) phi_i)]_k): the split over the test row's features."""
+        d = X.shape[1]
+        weights = target.as_weights(self.right.shape[1])
+        out = np.zeros((*indices.shape, d), dtype=X.dtype)
+        distinct, place = np.unique(indices, return_inverse=True)
+        place = place.reshape(indices.shape)
+        height = max(1, 2**22 // np.prod(self.inverse.loss.shape))
+        for part in batches(len(distinct), height):
+            rows = distinct[part]
+            seeds = (
+                self.right[rows][:, :, None]
+                * widened(self.vectors[rows], self.inverse.loss.shape[1])[:, None, :]
+            )
+            found = self.inverse.solve(seeds)[:, :, :d]
+            for j, q in zip(*np.nonzero((place >= part.start) & (place < part.stop)), strict=True):
+                row = full(X[[j]])[0]
+                out[j, q] = row * (weights[j] @ found[place[j, q] - part.start])
+        return out
+
+
+def corrected(inverse, residuals):
+    """((I - s B M)^-1 r of each row, what it contributes to the row's own log probability)."""
+    loss = inverse.loss
+    out = np.empty_like(residuals)
+    own = np.empty(len(residuals))
+    for rows, M in inverse.leverage():
+        p, s, r = loss.probabilities[rows], loss.s[rows, None, None], residuals[rows]
+        root = np.sqrt(p)
+        # B = F F^T, so that (I - s B M)^-1 = I + s F (I - s F^T M F)^-1 F^T M
+        F = root[:, :, None] * np.eye(p.shape[1]) - p[:, :, None] * root[:, None, :]
+        MF = np.matmul(M, F)
+        inner = np.eye(p.shape[1]) - s * np.matmul(F.swapaxes(1, 2), MF)
+        try:
+            np.linalg.cholesky(inner)
+        except np.linalg.LinAlgError as error:
+            low = np.linalg.eigvalsh(inner)[:, 0]
+            raise ValueError(
+                f"training row {rows.start + low.argmin()} has a leverage of 1 or more, so that "
+                "there is no leverage correction: give leverage_correction=False, damping, or an "
+                "exact inverse"
+            ) from error
+        change = np.linalg.solve(inner, np.einsum("ikl,ik->il", MF, r)[:, :, None])
+        out[rows] = r + s[:, 0] * np.matmul(F, change)[:, :, 0]
+        own[rows] = np.einsum("ik,ikl,il->i", loss.q[rows] - p, M, out[rows])
+    return out, own
+
+
+def self_influence(inverse, residuals):
+    """(q - p)^T M r of each row."""
+    loss = inverse.loss
+    own = np.empty(len(residuals))
+    for rows, M in inverse.leverage():
+        change = loss.q[rows] - loss.probabilities[rows]
+        own[rows] = np.einsum("ik,ikl,il->i", change, M, residuals[rows])
+    return own
+
+
+def check_removable(groups, loss, damping=0.0):
+    """The groups, if the head without each of them has a minimum."""
+    groups = check_groups(groups, len(loss.s))
+    for group in groups:
+        left = loss.s > 0
+        left[group] = False
+        if not left.any():
+            raise ValueError("no row of positive weight would be left")
+        free = (loss.penalty == 0).any()
+        if free and ((loss.s @ loss.q > 0) > (loss.s[left] @ loss.q[left] > 0)).any():
+            raise ValueError(
+                "removing these rows leaves a class without rows, and a head that is not fully "
+                f"penalized has no minimum then: {group[:5].tolist()}"
+            )
+        if (loss.penalty[: loss.X.shape[1]] == 0).any():
+            try:
+                check_determined(loss.without(group), damping)
+            except la.LinAlgError as error:
+                raise ValueError(
+                    "nothing determines the head without these rows: give damping > 0, or a "
+                    f"penalized head: {group[:5].tolist()}"
+                ) from error
+    return groups
+
+
+def group_step(inverse, group):
+    """H_S^-1 sum_S r (x) phi, (K, D): what the head loses without the group, to one Newton step."""
+    loss = inverse.loss
+    reduced = loss.without(group)
+    part = loss.rows(group)
+    residuals = part.s[:, None] * (part.q - part.probabilities)
+    near = inverse if isinstance(inverse, Factor | Kronecker) else preconditioner(loss)
+    found, iterations = conjugate_gradients(
+        lambda V: reduced.product(V, inverse.damping),
+        near.solve,
+        part.against(residuals)[None],
+        GROUP_TOL,
+        REFIT_STEPS * 10,
+    )
+    if iterations == REFIT_STEPS * 10:
+        raise ValueError("nothing determines the head without this group: give damping > 0")
+    return found[0]
+
+
+def refits(loss, start, groups, n_jobs, verbose):
+    """Head with all rows minus head without each group, (K, D) each."""
+    full, *_ = newton(loss, start, REFIT_TOL, REFIT_STEPS)
+    loss.at(loss.logits(full))
+    small = (loss.shape[0] - 1) * loss.shape[1] <= DIRECT
+    near = None
+    if not small:
+        near = Factor(loss, ridge=1e-14) if Factor.fits(loss) else preconditioner(loss)
+
+    def refit(group):
+        theta, _, step, n_iter, converged = newton(
+            loss.without(group), full, REFIT_TOL, REFIT_STEPS, precondition=near
+        )
+        return full - theta, converged
+
+    tasks = (delayed(refit)(group) for group in groups)
+    found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(verbose))(tasks)
+    missed = sum(not converged for _, converged in found)
+    if missed:
+        warnings.warn(
+            f"{missed} of {len(groups)} refits did not converge: scale the features or lower C",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return [change for change, _ in found]
+
+
+def outputs(X, V, change):
+    """V . (change phi) of each row, in float64."""
+    d = X.shape[1]
+    intercept = change[:, d] if change.shape[1] > d else 0.0
+    return np.einsum("jk,jk->j", V, decision(X, change[:, :d], intercept))

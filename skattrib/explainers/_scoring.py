@@ -1,0 +1,277 @@
+"""Attributions block by block: dense, CSR and top-k from one walk over test and training rows."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.extmath import safe_sparse_dot
+
+from .._arrays import batches, full, products
+from ._scoring_kernels import scatter, update_top
+
+# a block is at most this many test rows x training rows: it stays in the second-level cache
+ROWS, COLUMNS = 256, 2048
+
+
+def label_directions(n_classes):
+    """Row c: the logit weights of a target that is class c, (K, K)."""
+    one = np.eye(n_classes)
+    return 2.0 * one - 1.0 if n_classes == 2 else one
+
+
+@dataclass
+class Target:
+    """What is explained at m test rows: classes (m,), or logit weights (m, K)."""
+
+    codes: np.ndarray | None
+    weights: np.ndarray | None = None
+
+    def as_weights(self, n_classes):
+        """The logit weights (m, K)."""
+        return label_directions(n_classes)[self.codes] if self.weights is None else self.weights
+
+
+@dataclass
+class Group:
+    """Test rows whose attributions lie in the same training rows."""
+
+    rows: np.ndarray  # positions of the test rows
+    columns: np.ndarray  # positions among the support rows
+    coef: np.ndarray | None = None  # (len(columns),), or None: from `weights`
+    weights: np.ndarray | None = None  # (len(rows), K)
+
+
+class Kernel(ABC):
+    """The training side of attributions: T[j, i] = coefficient[j, i] value[j, i].
+
+    Parameters
+    ----------
+    support : (n_support,) indices of the training rows that may have attributions, increasing
+    vectors : (n_support, d) array or CSR
+    n_samples : training rows, support or not
+    absent : T where no group has the column
+    """
+
+    absent = 0.0
+
+    def __init__(self, support, vectors, n_samples):
+        self.support, self.vectors, self.n_samples = support, vectors, n_samples
+
+    @abstractmethod
+    def groups(self, target):
+        """Groups that together hold all test rows of the target once."""
+
+    @abstractmethod
+    def values(self, part, vectors):
+        """Values of some test rows x training rows of one float type."""
+
+    @abstractmethod
+    def shares(self, X, indices, target):
+        """The features' shares of T[j, indices[j, q]], (m, k, d)."""
+
+    def coefficients(self, group, rows, columns, dtype):
+        """Coefficients of a block, (1, columns) if the test rows share them."""
+        return np.ascontiguousarray(group.coef[None, columns], dtype=dtype)
+
+    def blocks(self, X, groups):
+        """Yields (group, rows, columns, coefficients, values), positions being in the group."""
+        for group in groups:
+            for columns in batches(len(group.columns), COLUMNS):
+                vectors = self.vectors[group.columns[columns]].astype(X.dtype, copy=False)
+                for rows in batches(len(group.rows), ROWS):
+                    values = self.values(X[group.rows[rows]], vectors)
+                    coef = self.coefficients(group, rows, columns, X.dtype)
+                    yield group, rows, columns, coef, values
+
+    def aggregate(self, X, target, weights):
+        """sum_j weights_j T[j, :] in float64; absent entries count nothing."""
+        out = np.zeros(self.n_samples)
+        for group, rows, columns, coef, values in self.blocks(X, self.groups(target)):
+            share = weights[group.rows[rows]] @ np.multiply(coef, values, dtype=np.float64)
+            out[self.support[group.columns[columns]]] += share
+        return out
+
+
+class DualKernel(Kernel):
+    """T[j, i] = (v_j . alpha_i) (phi_i . phi_j + bias); dual (K, n_support) holds the alpha_i."""
+
+    def __init__(self, dual, support, vectors, bias, n_samples):
+        super().__init__(support, vectors, n_samples)
+        self.dual, self.bias = dual, bias
+        self._buffer = {}
+
+    def groups(self, target):
+        """One group for each class, with the rows that have a coefficient; weights: one group."""
+        if target.weights is not None:
+            rows, columns = np.arange(len(target.weights)), np.arange(len(self.support))
+            yield Group(rows, columns, None, target.weights)
+            return
+        directions = label_directions(self.dual.shape[0])
+        for c in np.unique(target.codes):
+            coef = np.asarray(directions[c] @ self.dual).ravel()
+            columns = np.flatnonzero(coef)
+            yield Group(np.flatnonzero(target.codes == c), columns, coef[columns])
+
+    def coefficients(self, group, rows, columns, dtype):
+        """V . alpha of a block."""
+        if group.weights is None:
+            return super().coefficients(group, rows, columns, dtype)
+        part = self.dual[:, group.columns[columns]]
+        return np.ascontiguousarray(group.weights[rows] @ part, dtype=dtype)
+
+    def values(self, part, vectors):
+        """Phi . phi + bias of a block; overwritten by the next call."""
+        if sp.issparse(part) or sp.issparse(vectors):
+            block = products(part, vectors)
+        else:
+            shape = part.shape[0], vectors.shape[0]
+            if part.dtype not in self._buffer:
+                self._buffer[part.dtype] = np.empty(ROWS * COLUMNS, dtype=part.dtype)
+            block = self._buffer[part.dtype][: shape[0] * shape[1]].reshape(shape)
+            np.matmul(part, vectors.T, out=block)
+        if self.bias:
+            block += part.dtype.type(self.bias)
+        return block
+
+    def aggregate(self, X, target, weights):
+        """sum_j weights_j T[j, :], by way of sum_j weights_j v_j phi_j."""
+        V = target.as_weights(self.dual.shape[0]) * weights[:, None]
+        total = np.zeros((V.shape[1], X.shape[1]))
+        for rows in batches(X.shape[0], 4096):
+            total += safe_sparse_dot(V[rows].T, X[rows].astype(np.float64), dense_output=True)
+        shift = self.bias * V.sum(axis=0)
+        out = np.zeros(self.n_samples)
+        for columns in batches(len(self.support), 4096):
+            vectors = self.vectors[columns].astype(np.float64)
+            scores = safe_sparse_dot(vectors, total.T, dense_output=True) + shift
+            dual = self.dual[:, columns]
+            parts = dual.multiply(scores.T).sum(axis=0) if sp.issparse(dual) else None
+            out[self.support[columns]] = (
+                np.einsum("kc,ck->c", dual, scores) if parts is None else np.asarray(parts).ravel()
+            )
+        return out
+
+    def shares(self, X, indices, target):
+        """(v_j . alpha_i) phi_ik phi_jk; the bias has the rest."""
+        weights = target.as_weights(self.dual.shape[0])
+        out = np.zeros((*indices.shape, X.shape[1]), dtype=X.dtype)
+        place = np.searchsorted(self.support, indices)
+        known = np.isin(indices, self.support)
+        for j in np.flatnonzero(known.any(axis=1)):
+            at = place[j, known[j]]
+            coef = np.asarray(weights[j] @ self.dual[:, at]).ravel()
+            out[j, known[j]] = coef[:, None] * full(self.vectors[at]) * full(X[[j]])
+        return out
+
+
+class ProductKernel(Kernel):
+    """T[j, i] = sum_q right[i, q] left[j, q] . (phi_i, 1), where `left` is found for each test row.
+
+    right is (n_support, q); left rows are as wide as phi, or wider by the constant feature.
+    """
+
+    def __init__(self, right, support, vectors, n_samples):
+        super().__init__(support, vectors, n_samples)
+        self.right = right
+
+    @abstractmethod
+    def left(self, X, group, rows):
+        """Left sides of test rows X of a group, (len(X), q, d or d + 1) in float64."""
+
+    def groups(self, target):
+        """All test rows and all support rows."""
+        V = target.as_weights(self.right.shape[1])
+        yield Group(np.arange(len(V)), np.arange(len(self.support)), None, V)
+
+    def values(self, part, vectors):
+        """sum_q of a block; `part` is (right transposed (q, n), left (m, q, d))."""
+        right, left = part
+        m, q, width = left.shape
+        d = vectors.shape[1]
+        block = products(left[:, :, :d].reshape(m * q, d), vectors).reshape(m, q, -1)
+        if width > d:
+            block += left[:, :, d:]
+        block *= right
+        return block.sum(axis=1)
+
+    def blocks(self, X, groups):
+        """As for every kernel, but over test rows first: a left side is dear."""
+        for group in groups:
+            one = np.ones((1, COLUMNS), dtype=X.dtype)
+            right = self.right[group.columns].T.astype(X.dtype)
+            # left sides of 32 MB at most, and blocks that stay in the cache
+            height = min(ROWS, max(1, 2**22 // (len(right) * (X.shape[1] + 1))))
+            width = min(COLUMNS, max(64, ROWS * COLUMNS // (height * len(right))))
+            for rows in batches(len(group.rows), height):
+                left = self.left(X[group.rows[rows]], group, rows).astype(X.dtype, copy=False)
+                for columns in batches(len(group.columns), width):
+                    vectors = self.vectors[group.columns[columns]].astype(X.dtype, copy=False)
+                    block = self.values((right[:, columns], left), vectors)
+                    yield group, rows, columns, one[:, : block.shape[1]], block
+
+
+def dense(kernel, X, groups, out):
+    """Writes T into out (m, n)."""
+    out[...] = kernel.absent
+    for group, rows, columns, coef, block in kernel.blocks(X, groups):
+        scatter(block, coef, group.rows[rows], kernel.support[group.columns[columns]], out)
+    return out
+
+
+def csr(kernel, X, groups):
+    """T as CSR, without the training rows that are not in the groups."""
+    m = X.shape[0]
+    groups = list(groups)
+    count = np.zeros(m, dtype=np.int64)
+    for group in groups:
+        count[group.rows] = len(group.columns)
+    indptr = np.concatenate([[0], np.cumsum(count)])
+    large = max(indptr[-1], kernel.n_samples) > np.iinfo(np.int32).max
+    data = np.empty(indptr[-1], dtype=X.dtype)
+    indices = np.empty(indptr[-1], dtype=np.int64 if large else np.int32)
+    for group in groups:
+        support = kernel.support[group.columns]
+        for row in group.rows:
+            indices[indptr[row] : indptr[row + 1]] = support
+    for group, rows, columns, coef, block in kernel.blocks(X, groups):
+        block *= coef
+        for position, row in enumerate(group.rows[rows]):
+            first = indptr[row]
+            data[first + columns.start : first + columns.stop] = block[position]
+    T = sp.csr_array(
+        (data, indices, indptr.astype(indices.dtype)), shape=(m, kernel.n_samples), copy=False
+    )
+    T.has_canonical_format = True
+    return T
+
+
+def top_k(kernel, X, groups, k, largest):
+    """The k largest (or smallest) of each row of T and where they are, ties to the first row."""
+    m, n = X.shape[0], kernel.n_samples
+    sign = X.dtype.type(1 if largest else -1)
+    # places not yet taken: behind everything
+    values = np.full((m, k), -np.inf, dtype=X.dtype)
+    indices = np.full((m, k), n, dtype=np.int64)
+    groups = list(groups)
+    for group in groups:
+        if kernel.absent == 0:
+            # training rows outside the group attribute exactly 0
+            zeros = _first_missing(kernel.support[group.columns], k, n)
+            values[group.rows, : len(zeros)] = 0
+            indices[group.rows, : len(zeros)] = zeros
+        # heaps: the root is the worst
+        values[group.rows] = values[group.rows, ::-1]
+        indices[group.rows] = indices[group.rows, ::-1]
+    for group, rows, columns, coef, block in kernel.blocks(X, groups):
+        support = kernel.support[group.columns[columns]]
+        update_top(block, sign * coef, group.rows[rows], support, values, indices)
+    order = np.lexsort((indices, -values), axis=1)
+    values = sign * np.take_along_axis(values, order, axis=1)
+    return values + 0, np.take_along_axis(indices, order, axis=1)
+
+
+def _first_missing(present, k, n):
+    """The first k of range(n) that are not in the sorted array `present`, or all of them."""
+    candidates = np.arange(min(n, len(present) + k))
+    return np.setdiff1d(candidates, present[: len(candidates)], assume_unique=True)[:k]

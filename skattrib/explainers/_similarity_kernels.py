@@ -1,0 +1,115 @@
+"""The kernels of the similarity explainers."""
+
+import numpy as np
+import scipy.sparse as sp
+from joblib import Parallel, delayed
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.preprocessing import normalize
+from sklearn.utils.extmath import row_norms
+
+from .._arrays import batches, full, products
+from . import _scoring
+
+
+class SimilarityKernel(_scoring.Kernel):
+    """T[j, i] = similarity(phi_j, phi_i); given `codes`, among rows of the target class."""
+
+    def __init__(self, vectors, codes, metric):
+        n = vectors.shape[0]
+        super().__init__(np.arange(n), vectors, n)
+        self.codes, self.metric = codes, metric
+        self.absent = 0.0 if codes is None else -np.inf
+
+    def groups(self, target):
+        """One group, or one for each class."""
+        if self.codes is None:
+            yield group(np.arange(len(target.codes)), np.arange(self.n_samples))
+            return
+        for c in np.unique(target.codes):
+            columns = np.flatnonzero(self.codes == c)
+            yield group(np.flatnonzero(target.codes == c), columns)
+
+    def values(self, part, vectors):
+        """Similarities of a block."""
+        if self.metric == "euclidean":
+            return -_distances(part, vectors)
+        if self.metric == "cosine":
+            part, vectors = _unit(part), _unit(vectors)
+        return products(part, vectors)
+
+    def shares(self, X, indices, target):
+        """Terms of the inner product."""
+        if self.metric == "euclidean":
+            raise ValueError("decompose is for metric 'dot' or 'cosine': a distance is no sum")
+        check_compared(self.codes, indices, target)
+        unit = _unit if self.metric == "cosine" else np.asarray
+        out = np.empty((*indices.shape, X.shape[1]), dtype=X.dtype)
+        for j in range(len(indices)):
+            vectors = full(self.vectors[indices[j]]).astype(X.dtype)
+            out[j] = unit(full(X[[j]])) * unit(vectors)
+        return out
+
+
+def check_compared(codes, indices, target):
+    """Refuses training rows of other classes than the targets, if `codes` are given."""
+    if codes is None:
+        return
+    other = (codes[indices] != target.codes[:, None]).any(axis=1)
+    if other.any():
+        raise ValueError(
+            f"indices of row {other.argmax()} hold training rows of other classes than its target, "
+            "which same_class=True excludes"
+        )
+
+
+def group(rows, columns):
+    """Test rows and the training rows that they are compared with."""
+    return _scoring.Group(rows, columns, np.ones(len(columns)))
+
+
+def _unit(X):
+    """Rows of length 1, or of zeros; huge and tiny ones too."""
+    if sp.issparse(X):
+        largest = abs(X).max(axis=1).toarray().ravel()
+        return normalize(sp.diags_array(_inverse(largest)) @ X).astype(X.dtype)
+    X = X * _inverse(np.abs(X).max(axis=1, initial=0))[:, None]
+    return X * _inverse(row_norms(X))[:, None]
+
+
+def _inverse(x):
+    return np.divide(1, x, out=np.zeros_like(x), where=x > 0)
+
+
+def _distances(A, B):
+    """Euclidean distances; those of near rows from their differences, without cancellation."""
+    out = euclidean_distances(A, B)
+    size = row_norms(A)[:, None] + row_norms(B)
+    near = np.nonzero(out <= 0.03 * size)
+    for pairs in batches(len(near[0]), 4096):
+        i, j = near[0][pairs], near[1][pairs]
+        out[i, j] = row_norms(full(A[i] - B[j]))
+    return np.ascontiguousarray(out, dtype=A.dtype)
+
+
+class ExemplarKernel(_scoring.ProductKernel):
+    """T[j, i] = signed distance of training row i to the hyperplane of test row j."""
+
+    def __init__(self, vectors, codes, plane, n_jobs):
+        n = vectors.shape[0]
+        super().__init__(np.ones((n, 1)), np.arange(n), vectors, n)
+        self.codes, self.plane, self.n_jobs = codes, plane, n_jobs
+        self.absent = 0.0 if codes is None else -np.inf
+
+    groups = SimilarityKernel.groups
+
+    def left(self, X, group=None, rows=None):
+        """Hyperplanes of test rows, (len(X), 1, d + 1)."""
+        tasks = (delayed(self.plane)(X[[j]]) for j in range(X.shape[0]))
+        return np.array(Parallel(n_jobs=self.n_jobs, prefer="threads")(tasks))[:, None, :]
+
+    def shares(self, X, indices, target):
+        """Terms of w . phi_i / ||w||."""
+        check_compared(self.codes, indices, target)
+        planes = self.left(X)[:, 0, :-1]
+        vectors = (full(self.vectors[rows]) for rows in indices)
+        return np.array([w * rows for w, rows in zip(planes, vectors, strict=True)], dtype=X.dtype)

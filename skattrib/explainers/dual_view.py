@@ -1,0 +1,391 @@
+"""DualView: training rows as the dual variables of a multiclass SVM."""
+
+import warnings
+from copy import copy
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.sparse as sp
+from joblib import Parallel, delayed
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from .._arrays import decision, squared_norms
+from .._checks import check_groups
+from .._svm.crammer_singer import crammer_singer
+from . import _scoring
+from ._base import Interval, StrOptions, check_training_data, check_weights, fit_context
+from ._heads import HeadExplainer
+
+# classes up to which duals are kept in a plain array
+LARGEST_DENSE = 64
+
+
+class DualViewExplainer(HeadExplainer):
+    """Explains a classifier on a feature matrix by the dual of a Crammer-Singer SVM.
+
+    Fits a linear head on the rows of X (raw columns, or the inputs of a network's last layer) and
+    writes each of its decision values as a sum over training rows. Only support rows contribute.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        ``C sum_i s_i loss_i + 1/2 ||W||^2``, as in scikit-learn: larger fits closer, with fewer
+        contributing rows. It takes least time while ``C mean ||x||^2`` is below about 10.
+    fit_intercept : bool, default=True
+        Adds a constant feature 1, regularized like the others.
+    class_weight : dict, "balanced" or None, default=None
+        Multiplies the sample weights.
+    tol : float, default=1e-4
+        Relative duality gap at which the solver stops.
+    max_iter : int, default=1000
+        Work at most, in sweeps over the rows and Newton steps.
+    sparse_output : bool, default=True
+        Whether `transform` and `attribute` return CSR.
+    warm_start : bool, default=False
+        Start from the last fit, its duals in proportion to C, if it was on as many rows and
+        features with the same classes.
+    canonical : bool, default=False
+        Whether to settle what the optimum leaves open. W is unique, but dependent rows may share
+        their part of it in many ways, and which is found depends on the order of the rows and on
+        `random_state`. If so, the duals nearest to zero are found (see `crammer_singer`), at the
+        cost of a few Newton steps.
+    random_state : int, RandomState or None, default=None
+        Order in which the solver visits rows; W does not depend on it beyond `tol`.
+    verbose : int, default=0
+        Positive: print the solver's progress.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
+        float64; exactly the sum of the support rows weighted by their duals.
+    intercept_ : ndarray of shape (n_classes,) or (1,)
+    support_ : ndarray of shape (n_support,)
+        Training rows that contribute, increasing.
+    support_vectors_ : array or CSR of shape (n_support, n_features)
+    dual_coef_ : ndarray of shape (n_classes, n_support), or (1, n_support) for two classes
+        CSR above 64 classes. Equal training rows have duals in proportion to their weights.
+    self_influence_ : ndarray of shape (n_samples_fit_,)
+        What each training row contributes to the decision value of its own class at itself.
+    dual_gap_ : float
+        Certified relative duality gap (P - D) / P.
+    objective_ : float
+        P, so that the absolute gap is ``dual_gap_ * objective_``.
+    n_iter_ : int
+    n_samples_fit_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Notes
+    -----
+    Sign and unit: a positive attribution raises the explained decision value, in whose unit it is.
+    For two classes there is one decision value f, positive for ``classes_[1]``, and the
+    attributions of a class label sum to f or -f.
+
+    References
+    ----------
+    Yolcu et al., "DualView: Data attribution from the dual perspective", 2024; "DualXDA", 2025.
+    Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based vector
+    machines", JMLR 2001.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib import DualViewExplainer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> explainer = DualViewExplainer(C=0.01, random_state=0).fit(X, y)
+    >>> values, rows = explainer.top_k(X[:1], k=3)
+    >>> rows.shape
+    (1, 3)
+    """
+
+    _parameter_constraints: dict = {
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "fit_intercept": ["boolean"],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "sparse_output": ["boolean"],
+        "warm_start": ["boolean"],
+        "canonical": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        C=1.0,
+        *,
+        fit_intercept=True,
+        class_weight=None,
+        tol=1e-4,
+        max_iter=1000,
+        sparse_output=True,
+        warm_start=False,
+        canonical=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.sparse_output = sparse_output
+        self.warm_start = warm_start
+        self.canonical = canonical
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context
+    def fit(self, X, y, sample_weight=None) -> "DualViewExplainer":
+        """Fit the head and find what each row contributes.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+            float32 and float64 in C order are used without a copy, read-only memory maps too.
+        y : array of shape (n_samples,)
+            Labels, or a black box's predictions when these are to be explained.
+        sample_weight : array of shape (n_samples,), optional
+            Non-negative; a row of weight 0 contributes nothing.
+
+        Returns
+        -------
+        DualViewExplainer
+
+        Raises
+        ------
+        ValueError
+            For data that are not finite, one class only, or negative or all-zero weights.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When `max_iter` ends the search before the gap is `tol`.
+        """
+        last = copy(self) if self.warm_start and hasattr(self, "dual_coef_") else None
+        X, codes = check_training_data(self, X, y)
+        weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
+        init = {}
+        if (
+            last is not None
+            and last._shape == (*X.shape, bool(self.fit_intercept))
+            and np.array_equal(last.classes_, self.classes_)
+        ):
+            dual = last._full_dual() * (self.C / last._C)
+            init = {"dual_init": dual, "coef_init": last._logit_coef()}
+        found = self._solve(
+            X,
+            codes,
+            weight,
+            self.C,
+            self.tol,
+            canonical=self.canonical,
+            verbose=self.verbose,
+            **init,
+        )
+        self._keep(X, found, self.C)
+        return self
+
+    def _solve(self, X, codes, weight, C, tol, **options):
+        return crammer_singer(
+            X,
+            codes,
+            C,
+            n_classes=len(self.classes_),
+            sample_weight=weight,
+            fit_intercept=self.fit_intercept,
+            tol=tol,
+            max_iter=self.max_iter,
+            random_state=self.random_state,
+            **options,
+        )
+
+    def _keep(self, X, found, C):
+        dual = found.dual
+        used = np.diff(dual.indptr) > 0 if sp.issparse(dual) else dual.any(axis=1)
+        self.support_ = np.flatnonzero(used)
+        self.support_vectors_ = X[self.support_]
+        dual = dual[self.support_].T
+        if sp.issparse(dual) and dual.shape[0] <= LARGEST_DENSE:
+            # a path keeps all its duals sparse
+            dual = dual.toarray()
+        self.dual_coef_ = sp.csr_array(dual) if sp.issparse(dual) else np.ascontiguousarray(dual)
+        self.coef_, self.intercept_ = found.coef, found.intercept
+        if len(self.classes_) == 2:
+            # one decision value: the difference of the two logits
+            self.dual_coef_ = self.dual_coef_[1:] - self.dual_coef_[:1]
+            self.coef_ = self.coef_[1:] - self.coef_[:1]
+            self.intercept_ = self.intercept_[1:] - self.intercept_[:1]
+        self.dual_gap_, self.objective_, self.n_iter_ = found.gap, found.objective, found.n_iter
+        self._bias, self._C = float(self.fit_intercept), C
+        self.n_samples_fit_ = X.shape[0]
+
+    def _logit_dual(self):
+        """Duals of the K logits, (K, n_support)."""
+        if len(self.classes_) > 2:
+            return self.dual_coef_
+        return np.concatenate([-0.5 * self.dual_coef_, 0.5 * self.dual_coef_])
+
+    @property
+    def _shape(self):
+        """Rows, features and whether there is an intercept: what a warm start must share."""
+        return self.n_samples_fit_, self.coef_.shape[1], bool(self._bias)
+
+    def _logit_coef(self):
+        """Weights of the K logits, with those of the constant feature last if there is one."""
+        coef = np.column_stack([self.coef_, self.intercept_]) if self._bias else self.coef_
+        return coef if len(self.classes_) > 2 else np.concatenate([-0.5 * coef, 0.5 * coef])
+
+    def _full_dual(self):
+        """Duals of all rows of the last fit, (n_samples_fit_, n_classes), as CSR."""
+        dual = sp.csc_array(self._logit_dual())
+        indptr = np.zeros(self.n_samples_fit_ + 1, dtype=np.int64)
+        indptr[self.support_ + 1] = np.diff(dual.indptr)
+        return sp.csr_array(
+            (dual.data, dual.indices, np.cumsum(indptr)),
+            shape=(self.n_samples_fit_, len(self.classes_)),
+        )
+
+    def _kernel(self):
+        return _scoring.DualKernel(
+            self._logit_dual(),
+            self.support_,
+            self.support_vectors_,
+            self._bias,
+            self.n_samples_fit_,
+        )
+
+    @property
+    def self_influence_(self) -> np.ndarray:
+        """What each training row contributes to its own class at itself, (n_samples_fit_,)."""
+        check_is_fitted(self, "n_samples_fit_")
+        # the dual of the row's own class is the one that is not negative
+        own = self._logit_dual().max(axis=0) if len(self.support_) else np.zeros(0)
+        own = own.toarray().ravel() if sp.issparse(own) else own
+        scale = 2.0 if len(self.classes_) == 2 else 1.0
+        out = np.zeros(self.n_samples_fit_)
+        norms = squared_norms(self.support_vectors_, self._bias)
+        out[self.support_] = scale * own * norms
+        return out
+
+    def decision_error_bound(self, X, target=None) -> np.ndarray:
+        """How far the output may be from that of the exact optimum, from the duality gap.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        target : as in `attribute`
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            ``||v - mean(v)|| sqrt(P - D) ||(phi, 1)||`` with the logit weights v of the target.
+        """
+        X = self._check_rows(X)
+        v = self._check_target(X, target).as_weights(len(self.classes_))
+        gap = max(self.dual_gap_ * self.objective_, 0.0)
+        return self._reach(X, v) * np.sqrt(gap)
+
+    def leave_one_out(
+        self,
+        X,
+        X_train,
+        y_train,
+        sample_weight=None,
+        *,
+        rows=None,
+        target=None,
+        tol=1e-9,
+        return_bound=False,
+        n_jobs=None,
+    ):
+        """What rows contribute, by really solving the SVM again without them.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        X_train, y_train, sample_weight : as given to `fit`
+        rows : sequence of ints or of int arrays, optional
+            Training rows, or groups of them to be removed together; by default each row.
+        target : as in `attribute`
+            Held fixed: the same logit weights with and without the rows.
+        tol : float, default=1e-9
+            Relative duality gap of each solve, in float64. An effect is known to about the root
+            of the gap, so that the gap of a usual fit would hide most effects.
+        return_bound : bool, default=False
+            Whether to return a bound on the error of each effect too.
+        n_jobs : int, optional
+            Threads, as in joblib: None is 1 unless ``joblib.parallel_config`` says otherwise.
+
+        Returns
+        -------
+        effects : ndarray of shape (n_samples, len(rows))
+            Output with the rows minus output without them, in float64. Exactly 0 for rows whose
+            duals are 0.
+        bounds : ndarray of shape (n_samples, len(rows))
+            With `return_bound`: how far each effect may be from that of the exact optima, from
+            the duality gaps of both.
+
+        Raises
+        ------
+        ValueError
+            For rows that are not training rows.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When some solves did not reach `tol`; the bounds hold all the same.
+
+        Notes
+        -----
+        Rows without duals cost nothing. Every other one costs a solve from the full duals, a few
+        sweeps. Weights are those of the full fit, balanced class weights too.
+        """
+        X = self._check_rows(X)
+        V = self._check_target(X, target).as_weights(len(self.classes_))
+        X_train, codes = self._check_fitted_rows(X_train, y_train)
+        weight = check_weights(X_train, codes, self.classes_, sample_weight, self.class_weight)
+        groups = check_groups(np.arange(self.n_samples_fit_) if rows is None else rows, len(codes))
+        X_train = X_train.astype(np.float64, copy=False)
+        start = sp.csr_array(self._full_dual())
+
+        def solve(group, start):
+            kept = np.ones(len(codes))
+            kept[group] = 0.0
+            left, init = weight * kept, sp.csr_array(sp.diags_array(kept) @ start)
+            if not left.any():
+                raise ValueError("no row of positive weight would be left")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                return self._solve(X_train, codes, left, self._C, tol, dual_init=init)
+
+        full = solve(np.zeros(0, dtype=np.intp), start)
+        dual = sp.csr_array(full.dual)
+        used = np.diff(dual.indptr) > 0
+        tasks = [k for k, group in enumerate(groups) if used[group].any()]
+        found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(self.verbose))(
+            delayed(solve)(groups[k], dual) for k in tasks
+        )
+        effects = np.zeros((X.shape[0], len(groups)))
+        error = np.full(len(groups), 2 * np.sqrt(max(full.gap * full.objective, 0.0)))
+        for k, result in zip(tasks, found, strict=True):
+            lost = decision(X, full.coef - result.coef, full.intercept - result.intercept)
+            effects[:, k] = np.einsum("jk,jk->j", V, lost)
+            error[k] = error[k] / 2 + np.sqrt(max(result.gap * result.objective, 0.0))
+        missed = sum(not result.converged for result in [full, *found])
+        if missed:
+            warnings.warn(
+                f"{missed} of {1 + len(found)} solves did not reach a gap of {tol:.0e}: raise "
+                "max_iter or tol; return_bound=True says what the effects are good for",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return (effects, self._reach(X, V)[:, None] * error) if return_bound else effects
+
+    def _reach(self, X, V):
+        """How far an error of norm 1 in W may move v.f(x)."""
+        V = V - V.mean(axis=1, keepdims=True)
+        return np.linalg.norm(V, axis=1) * np.sqrt(squared_norms(X, self._bias))

@@ -1,0 +1,240 @@
+"""Representer points: training rows as the terms of an L2-regularized softmax head."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .._arrays import decision, squared_norms
+from .._softmax.newton import softmax_regression
+from . import _scoring
+from ._base import HasMethods, Interval, StrOptions, check_training_data, check_weights, fit_context
+from ._heads import SoftmaxExplainer, frozen
+
+# probabilities of a given model below this are taken for it when its logits are asked for
+SMALLEST = 1e-12
+
+
+class RepresenterExplainer(SoftmaxExplainer):
+    """Explains a classifier by the representer theorem of its L2-regularized softmax head.
+
+    At the minimum of the head's loss, the weights are a sum over training rows,
+    ``W = sum_i alpha_i x_i^T`` with ``alpha_i = C s_i (q_i - p_i)``: so is each logit. All rows
+    contribute, most when the head does not yet give them their target probabilities.
+
+    Parameters
+    ----------
+    estimator : FrozenEstimator, LinearHead or None, default=None
+        None: the head is fitted to the labels (paper's eq. 3). A fitted classifier of any kind as
+        ``FrozenEstimator(classifier)``: the head is fitted to its `predict_proba` on the training
+        rows (eq. 4), and the labels only say whose contribution is a row's own.
+    C : float, default=1.0
+        ``C sum_i s_i loss_i + 1/2 ||W||^2``, as in scikit-learn; 1 / (2 lambda n) in the paper's
+        terms. For two classes it is the C of scikit-learn's binary LogisticRegression.
+    fit_intercept : bool, default=True
+        Adds a constant feature 1, regularized like the others.
+    class_weight : dict, "balanced" or None, default=None
+        Multiplies the sample weights.
+    tol : float, default=1e-6
+        Completeness error at which the solver stops.
+    max_iter : int, default=100
+        Newton steps at most.
+    verbose : int, default=0
+        Positive: print each Newton step.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
+        float64.
+    intercept_ : ndarray of shape (n_classes,) or (1,)
+    support_ : ndarray of shape (n_support,)
+        Training rows that contribute: those of positive weight.
+    support_vectors_ : array or CSR of shape (n_support, n_features)
+        The training rows themselves, not a copy, when all contribute.
+    dual_coef_ : ndarray of shape (n_classes, n_support), or (1, n_support) for two classes
+        The alpha_i.
+    global_importance_ : ndarray of shape (n_samples_fit_,)
+        alpha_{i, y_i}, by which the paper ranks rows for debugging: large where the head does not
+        believe the label.
+    self_influence_ : ndarray of shape (n_samples_fit_,)
+        What each training row contributes to the decision value of its own class at itself.
+    completeness_error_ : float
+        Largest difference, over training rows and classes, of a decision value and the sum of its
+        attributions, over the root mean square of the decision values.
+    logit_correlation_ : float
+        With an estimator only: Pearson correlation of its logits (centred logarithms of its
+        probabilities) with those of the head, over training rows and classes.
+    n_iter_ : int
+        Newton steps.
+    n_samples_fit_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Notes
+    -----
+    Sign and unit: a positive attribution raises the explained decision value, in whose unit it is;
+    attributions sum to it up to the completeness error. For two classes there is one decision
+    value f, positive for ``classes_[1]``.
+
+    A fit takes O(n K d) for each product with the Hessian, some tens to hundreds of them.
+    Attributions cost as much as the product of test rows with all training rows.
+
+    References
+    ----------
+    Yeh, Kim, Yen and Ravikumar, "Representer point selection for explaining deep neural
+    networks", NeurIPS 2018.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from skattrib import RepresenterExplainer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> forest = RandomForestClassifier(random_state=0).fit(X, y)
+    >>> explainer = RepresenterExplainer(FrozenEstimator(forest)).fit(X, y)
+    >>> values, rows = explainer.top_k(X[:1], k=3)
+    >>> y[rows]
+    array([[0, 0, 0]])
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict_proba"]), None],
+        "C": [Interval(Real, 0, None, closed="neither")],
+        "fit_intercept": ["boolean"],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        C=1.0,
+        fit_intercept=True,
+        class_weight=None,
+        tol=1e-6,
+        max_iter=100,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.verbose = verbose
+
+    @fit_context
+    def fit(self, X, y, sample_weight=None) -> "RepresenterExplainer":
+        """Fit the head to the labels, or to the probabilities of the estimator.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+            float32 and float64 in C order are used without a copy, read-only memory maps too.
+        y : array of shape (n_samples,)
+        sample_weight : array of shape (n_samples,), optional
+            Non-negative; a row of weight 0 contributes nothing.
+
+        Returns
+        -------
+        RepresenterExplainer
+
+        Raises
+        ------
+        ValueError
+            For data that are not finite, one class only, negative or all-zero weights, labels or
+            probabilities that the estimator does not know or have.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When the completeness error stays above `tol`.
+        """
+        model = None if self.estimator is None else frozen(self.estimator)
+        classes = None if model is None else np.sort(model.classes_)
+        given = X
+        X, codes = check_training_data(self, X, y, classes)
+        K = len(self.classes_)
+        weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
+        q = np.eye(K)[codes] if model is None else self._probabilities(model, given)
+        found = softmax_regression(
+            X,
+            q,
+            self.C,
+            sample_weight=weight,
+            fit_intercept=self.fit_intercept,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            verbose=self.verbose,
+        )
+        alpha = self.C * found.residuals
+        if model is not None:
+            z = decision(X, found.coef, found.intercept)
+            self.logit_correlation_ = _correlation(np.log(np.maximum(q, SMALLEST)), z)
+        else:
+            self.__dict__.pop("logit_correlation_", None)
+        self.coef_, self.intercept_ = found.coef, found.intercept
+        if K == 2:
+            self.coef_ = found.coef[1:] - found.coef[:1]
+            self.intercept_ = found.intercept[1:] - found.intercept[:1]
+            alpha = alpha[:, 1:]
+        self.support_ = np.flatnonzero(alpha.any(axis=1))
+        everything = len(self.support_) == X.shape[0]
+        self.support_vectors_ = X if everything else X[self.support_]
+        self.dual_coef_ = np.ascontiguousarray(alpha[self.support_].T)
+        self.completeness_error_, self.n_iter_ = found.completeness_error, max(1, found.n_iter)
+        self._bias, self._own = float(self.fit_intercept), codes
+        self.n_samples_fit_ = X.shape[0]
+        return self
+
+    def _probabilities(self, model, X):
+        q = np.asarray(model.predict_proba(X), dtype=np.float64)
+        order = np.argsort(model.classes_)
+        if q.ndim != 2 or q.shape[1] != len(order):
+            raise ValueError(
+                f"predict_proba of {type(model).__name__} has shape {q.shape}, but it has "
+                f"{len(order)} classes"
+            )
+        if not (np.isfinite(q).all() and (q >= 0).all() and (q.sum(axis=1) > 0).all()):
+            raise ValueError(f"predict_proba of {type(model).__name__} is not a probability")
+        return q[:, order] / q.sum(axis=1, keepdims=True)
+
+    def _kernel(self):
+        dual = self.dual_coef_
+        if len(self.classes_) == 2:
+            dual = np.concatenate([-0.5 * dual, 0.5 * dual])
+        return _scoring.DualKernel(
+            dual, self.support_, self.support_vectors_, self._bias, self.n_samples_fit_
+        )
+
+    @property
+    def global_importance_(self) -> np.ndarray:
+        """Coefficient of each training row for its own label, (n_samples_fit_,)."""
+        check_is_fitted(self, "n_samples_fit_")
+        dual, own = self.dual_coef_, self._own[self.support_]
+        out = np.zeros(self.n_samples_fit_)
+        if len(dual) == 1:
+            out[self.support_] = np.where(own == 1, dual[0], -dual[0])
+        else:
+            out[self.support_] = dual[own, np.arange(len(own))]
+        return out
+
+    @property
+    def self_influence_(self) -> np.ndarray:
+        """What each training row contributes to its own class at itself, (n_samples_fit_,)."""
+        out = self.global_importance_
+        out[self.support_] *= squared_norms(self.support_vectors_, self._bias)
+        return out
+
+
+def _correlation(a, b):
+    """Pearson correlation of logits, each row centred."""
+    a = (a - a.mean(axis=1, keepdims=True)).ravel()
+    b = (b - b.mean(axis=1, keepdims=True)).ravel()
+    size = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / size) if size > 0 else np.nan

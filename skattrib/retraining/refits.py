@@ -1,0 +1,260 @@
+"""Refits of any estimator on some of its rows: seeded, parallel, one BLAS thread each; outputs."""
+
+import time
+
+import joblib
+import numpy as np
+import sklearn
+from sklearn.base import clone, is_classifier
+from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import gen_batches, indexable
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import has_fit_parameter
+from threadpoolctl import threadpool_limits
+
+from .._arrays import count, logits, take
+
+CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
+REGRESSOR_OUTPUTS = ("prediction", "loss")
+
+
+def check_rows(X, y, X_test, y_test=None, sample_weight=None):
+    """Rows that can be indexed, and 1-D arrays as long as they are."""
+    X, X_test = indexable(X)[0], indexable(X_test)[0]
+    n, m = count(X), count(X_test)
+    y = _check_length(y, "y", n, "X")
+    if y_test is not None:
+        y_test = _check_length(y_test, "y_test", m, "X_test")
+    if sample_weight is not None:
+        sample_weight = _check_length(sample_weight, "sample_weight", n, "X").astype(np.float64)
+        if not (np.isfinite(sample_weight).all() and (sample_weight >= 0).all()):
+            raise ValueError("sample_weight must be finite and negative nowhere.")
+    if n < 2 or m < 1:
+        raise ValueError(f"X has {n} rows and X_test {m}; give 2 or more and 1 or more.")
+    return X, y, X_test, y_test, sample_weight
+
+
+def check_classifier(estimator):
+    """The estimator, if it is a classifier."""
+    if not is_classifier(estimator):
+        raise ValueError(f"{type(estimator).__name__} is no classifier, which is needed here.")
+    return estimator
+
+
+def _check_length(values, name, length, of):
+    values = np.asarray(values)
+    if values.shape != (length,):
+        raise ValueError(
+            f"{name} has shape {values.shape}; expected ({length},), one a row of {of}."
+        )
+    return values
+
+
+def draw_seed(random_state):
+    """An integer from which all seeds are derived."""
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
+        if random_state < 0:
+            raise ValueError(f"random_state must not be negative; got {random_state}.")
+        return int(random_state)
+    return int(sklearn.utils.check_random_state(random_state).randint(2**31 - 1))
+
+
+def derived(seed, *key):
+    """The seed at a place of the tree of seeds, whatever is drawn elsewhere in it."""
+    return np.random.SeedSequence(seed, spawn_key=key)
+
+
+def refit(estimator, X, y, rows=None, *, sample_weight=None, seed=None):
+    """A clone fitted on some rows; its random states come from a SeedSequence.
+
+    A classifier left with rows of one class becomes a constant one, which most refuse to fit.
+    """
+    model = clone(estimator)
+    if seed is not None:
+        names = sorted(
+            name
+            for name in model.get_params(deep=True)
+            if name == "random_state" or name.endswith("__random_state")
+        )
+        states = seed.generate_state(len(names)) >> 1  # some libraries want them below 2**31
+        model.set_params(**dict(zip(names, states.tolist(), strict=True)))
+    if rows is not None:
+        X, y = take(X, rows), y[rows]
+    if is_classifier(model) and (y == y[0]).all():
+        return DummyClassifier(strategy="most_frequent").fit(X, y)
+    if sample_weight is None:
+        return model.fit(X, y)
+    weight = sample_weight if rows is None else sample_weight[rows]
+    return model.fit(X, y, **{_weight_parameter(model): weight})
+
+
+def _weight_parameter(model):
+    if isinstance(model, Pipeline):
+        name, last = model.steps[-1]
+        return f"{name}__{_weight_parameter(last)}"
+    if not has_fit_parameter(model, "sample_weight"):
+        raise ValueError(
+            f"{type(model).__name__}.fit takes no sample_weight; leave sample_weight out."
+        )
+    return "sample_weight"
+
+
+def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
+    """Yield (k, function(*jobs[k])) in the order in which jobs end.
+
+    Results do not depend on `n_jobs` because every job sees one BLAS thread. The limit is set out
+    here too: threads of one process share it, and none may lift it while another is at work.
+    """
+    start = last = time.monotonic()
+    with threadpool_limits(1):
+        for done, result in enumerate(_results(function, jobs, n_jobs), start=1):
+            yield result
+            now = time.monotonic()
+            if verbose and (verbose > 1 or now - last > 5 or done == len(jobs)):
+                last, spent = now, now - start
+                left = spent / done * (len(jobs) - done)
+                print(f"[{title}] {done} of {len(jobs)}, {spent:.0f} s, {left:.0f} s left")
+
+
+def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
+    """As `run`, of jobs by name: results that a folder keeps come first, new ones are kept."""
+    missing = []
+    for k, name in enumerate(jobs):
+        found = folder.load(name)
+        if found is None:
+            missing.append((k, name))
+        else:
+            yield k, found
+    if verbose and len(missing) < len(jobs):
+        print(f"[{title}] {len(jobs) - len(missing)} of {len(jobs)} found in {folder.path}")
+    calls = [jobs[name] for _, name in missing]
+    for done, result in run(function, calls, n_jobs=n_jobs, verbose=verbose, title=title):
+        k, name = missing[done]
+        folder.save(name, result)
+        yield k, result
+
+
+def _results(function, jobs, n_jobs):
+    calls = [delayed(_alone)(function, k, job) for k, job in enumerate(jobs)]
+    try:
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    except ValueError:  # a backend that returns all or nothing is given a little at a time
+        parallel = Parallel(n_jobs=n_jobs)
+        wave = 2 * max(1, joblib.effective_n_jobs(n_jobs))
+        for part in gen_batches(len(calls), wave):
+            yield from parallel(calls[part])
+    else:
+        yield from parallel(calls)
+
+
+def _alone(function, k, job):
+    with threadpool_limits(1):
+        return k, function(*job)
+
+
+def read_output(model, X_test, targets, classes, output):
+    """The output of a fitted model for each test row."""
+    if callable(output):
+        values = np.asarray(output(model, X_test, targets), dtype=np.float64)
+        if values.ndim < 1 or len(values) != count(X_test):
+            raise ValueError(
+                f"output returned shape {values.shape}; expected {count(X_test)} rows, one for "
+                "each test row."
+            )
+    elif classes is None:
+        values = np.asarray(model.predict(X_test), dtype=np.float64)
+        values = -((values - targets) ** 2) if output == "loss" else values
+    else:
+        values = _read_class(model, X_test, targets, classes, output)
+    if not np.isfinite(values).all():
+        raise ValueError("a refit has outputs that are not finite.")
+    return values
+
+
+def _read_class(model, X_test, targets, classes, output):
+    missing = np.setdiff1d(classes, model.classes_)
+    if len(missing) and output != "probability":
+        raise ValueError(
+            f"a refit is left without any row of class {missing.tolist()[0]!r}, whose {output} is "
+            "not defined; keep more rows, draw with stratify=True, or measure output='probability'."
+        )
+    each, codes = np.arange(count(X_test)), np.searchsorted(classes, targets)
+    if output in ("logit", "margin", "decision"):
+        values = np.asarray(model.decision_function(X_test), dtype=np.float64)
+        if output == "decision":
+            return values
+        if values.ndim == 1:
+            return np.where(codes == 1, values, -values)
+        if values.shape[1] != len(classes):
+            raise ValueError(
+                f"decision_function has {values.shape[1]} columns for {len(classes)} classes; "
+                "choose an estimator with one each (decision_function_shape='ovr')."
+            )
+        own = values[each, codes]
+        if output == "logit":
+            return own
+        values[each, codes] = -np.inf
+        return own - values.max(axis=1)
+    shares = np.zeros((len(each), len(classes)))
+    shares[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X_test)
+    own = shares[each, codes]
+    if output == "probability":
+        return own
+    eps = np.finfo(np.float64).eps
+    if output == "loss":
+        return np.log(np.maximum(own, eps))
+    shares[each, codes] = 0
+    return np.log(np.maximum(own, eps)) - np.log(np.maximum(shares.sum(axis=1), eps))
+
+
+def check_output(estimator, output, y_test):
+    """The name of an output that the estimator has, or the function."""
+    if callable(output):
+        return output
+    known = CLASSIFIER_OUTPUTS if is_classifier(estimator) else REGRESSOR_OUTPUTS
+    if output is None:
+        if not is_classifier(estimator):
+            return "prediction"
+        output = "logit" if hasattr(estimator, "decision_function") else "log_odds"
+    if output not in known:
+        raise ValueError(f"output is {output!r}; expected one of {known} or a function.")
+    if output == "loss" and y_test is None:
+        raise ValueError("the loss needs the true classes (or values): give y_test.")
+    needed = {"prediction": "predict", "log_odds": "predict_proba", "probability": "predict_proba"}
+    if is_classifier(estimator):
+        method = {**needed, "loss": "predict_proba"}.get(output, "decision_function")
+        if not hasattr(estimator, method):
+            raise ValueError(
+                f"output {output!r} needs {method}, which {type(estimator).__name__} has not; "
+                "choose another output or a function."
+            )
+    return output
+
+
+def decisions_of(model, X, n_classes):
+    """Decision values of all classes, or log-odds where there are none, (m, n_classes)."""
+    if hasattr(model, "decision_function"):
+        f = np.asarray(model.decision_function(X), dtype=np.float64)
+    else:
+        p = np.maximum(model.predict_proba(X).astype(np.float64), np.finfo(np.float64).eps)
+        rest = np.maximum(1 - p, np.finfo(np.float64).eps)
+        f = np.log(p) - np.log(rest)
+        f = f[:, 1] if f.shape[1] == 2 else f
+    if f.ndim == 2 and f.shape[1] != n_classes:
+        raise ValueError(
+            f"decision_function has {f.shape[1]} columns for {n_classes} classes; choose "
+            "an estimator with one each (decision_function_shape='ovr')"
+        )
+    return logits(f)
+
+
+def draw_subset(strata, fraction, seed, i):
+    """Mask of subset i: a share of each stratum."""
+    rng = np.random.default_rng(derived(seed, 1 + i, 0))
+    mask = np.zeros(len(strata), dtype=bool)
+    for value in np.unique(strata):
+        members = np.flatnonzero(strata == value)
+        size = max(1, round(fraction * len(members)))
+        mask[rng.choice(members, size=size, replace=False)] = True
+    return mask
