@@ -13,7 +13,20 @@ from .influence import InfluenceExplainer
 from .representer import RepresenterExplainer
 from .similarity import ExemplarSVMExplainer, SimilarityExplainer
 
+# the one list that tests, command line and README follow
+EXPLAINERS = (
+    DualViewExplainer,
+    DualViewExplainerCV,
+    RepresenterExplainer,
+    InfluenceExplainer,
+    SimilarityExplainer,
+    ExemplarSVMExplainer,
+    DatamodelExplainer,
+    LeaveOneOutExplainer,
+)
+
 __all__ = [
+    "EXPLAINERS",
     "BaseExplainer",
     "DatamodelExplainer",
     "DualViewExplainer",
