@@ -18,15 +18,15 @@ from test_solvers import (
 
 from skattrib._svm import crammer_singer as solver
 from skattrib._svm import factors, newton_system, proximal, row_blocks
-from skattrib._svm.ascent import Ascent
 from skattrib._svm.crammer_singer import crammer_singer, crammer_singer_path
+from skattrib._svm.search import Search
 
 MODULES = [proximal, newton_system, factors, row_blocks]
 
 
 def solve(data, C, engine, tol=None, max_iter=3000, seed=1, dual_init=None, canonical=False):
     tol = tol or data.tol
-    search = Ascent(data.X, data.y, C, data.K, data.s, data.bias, dual_init)
+    search = Search(data.X, data.y, C, data.K, data.s, data.bias, dual_init)
     work = solver._solve(search, None, tol, max_iter, seed, 0, canonical, engine)
     return search.result(work, tol)
 
