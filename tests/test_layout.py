@@ -18,6 +18,7 @@ FLOORS = {
     # arrays, checks; csrc
     "_arrays": 0,
     "_checks": 0,
+    "_conjugate_gradients": 0,
     "_svm._crammer_singer": 0,
     "explainers._scoring_kernels": 0,
     # solvers as functions of arrays
