@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
 from skattrib import DualViewExplainer
+from skattrib._svm.crammer_singer import crammer_singer
 
 LAYOUTS = ("dense32", "dense64", "csr32", "csr64")
 LABELS = {2: np.array(["no", "yes"]), 3: np.array([-1, 4, 7]), 70: np.arange(70) * 2}
@@ -575,6 +576,74 @@ def test_leave_one_out_is_the_svm_without_the_rows(layout, K, weighted):
         real = np.sum(V * (f - logits(without, X_test)), axis=1)
         assert_allclose(effects[:, k], real, rtol=0, atol=1e-4 * np.abs(effects).max())
         assert (np.abs(effects[:, k] - real) <= bound[:, k] + 1e-5 * np.abs(effects).max()).all()
+
+
+def test_the_bound_of_leave_one_out_is_that_of_both_gaps(monkeypatch):
+    """||v - mean(v)|| ||(phi, 1)|| times sqrt(P - D), summed over both solves."""
+    X, y, X_test, weight = problem(3, "dense64", True)
+    e = fitted(3, "dense64", weighted=True)
+    found = []
+
+    def recorded(rows, codes, C, *, sample_weight, **options):
+        result = crammer_singer(rows, codes, C, sample_weight=sample_weight, **options)
+        W, b = result.coef, result.intercept
+        primal = reference.primal(W, b, rows, codes, C, sample_weight, True)
+        gap = primal - reference.dual(reference.dense(result.dual), rows, codes, True)
+        found.append((np.flatnonzero(sample_weight != weight), np.sqrt(max(gap, 0.0))))
+        return result
+
+    monkeypatch.setattr("skattrib.explainers.dual_view.crammer_singer", recorded)
+    rows = [*e.support_[:5], e.support_[5:9], np.setdiff1d(np.arange(len(y)), e.support_)[-1]]
+    V = targets(e, X_test)["weights"][1]
+    _, bound = e.leave_one_out(
+        X_test, X, y, weight, rows=rows, target=V, tol=1e-2, return_bound=True
+    )
+    (none, full), *without = found
+    assert len(none) == 0 and full > 0
+    far = {tuple(removed): off for removed, off in without}
+    assert len(far) == 6 and all(far.values())
+    # a row without duals leaves the full solution, which may be as far from both optima
+    expected = [full + far.get(tuple(np.atleast_1d(group)), full) for group in rows]
+    reach = reference.decision_error_bound(1.0, X_test, V, True)
+    assert_allclose(bound, np.outer(reach, expected), rtol=1e-6)
+
+
+def test_rows_that_change_after_fit_do_not_change_attributions():
+    X, y, X_test, _ = problem(3, "dense64")
+    X = X.copy()
+    e = DualViewExplainer(C=0.1, random_state=0).fit(X, y)
+    before = e.attribute(X_test).toarray(), e.self_influence_.copy()
+    X[:] = np.nan
+    assert_array_equal(e.attribute(X_test).toarray(), before[0])
+    assert_array_equal(e.self_influence_, before[1])
+
+
+def test_a_warm_start_at_a_C_of_no_ratio_starts_anew():
+    X, y, _, _ = problem(3, "dense64")
+    X = X * 1e-70
+    e = DualViewExplainer(C=1e-190, fit_intercept=False, warm_start=True, random_state=0).fit(X, y)
+    e.set_params(C=1e140).fit(X, y)
+    cold = DualViewExplainer(C=1e140, fit_intercept=False, random_state=0).fit(X, y)
+    assert_array_equal(e.coef_, cold.coef_)
+
+
+@pytest.mark.parametrize("weight", [5e-324, 1e-250])
+def test_weights_of_nothing_are_refused(weight):
+    X, y, _, _ = problem(3, "dense64")
+    with pytest.raises(ValueError, match="raise C or the weights"):
+        DualViewExplainer(canonical=True).fit(X, y, np.full(len(y), weight))
+    with pytest.raises(ValueError, match="raise C or the weights"):
+        DualViewExplainer(C=1e-320).fit(X, y)
+
+
+def test_weights_of_nothing_beside_others_are_settled_too():
+    X, y, _, _ = problem(3, "dense64")
+    weight = np.ones(len(y))
+    weight[:9] = 5e-324
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        e = DualViewExplainer(canonical=True, random_state=0).fit(X, y, weight)
+    assert e.dual_gap_ <= 1e-4 and np.isfinite(e.dual_coef_).all()
 
 
 def test_leaving_out_rows_without_duals_changes_nothing():

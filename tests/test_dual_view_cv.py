@@ -118,6 +118,9 @@ def test_the_sparsest_within_one_standard_error():
     assert rule(results([0.9, 0.85, 0.7], 0.1)) == 1
     assert rule(results([0.9, 0.85, 0.7], 0.3)) == 2
     assert rule(results([0.9, 0.85, 0.7], 0.01)) == 0
+    # the standard deviation of two folds has one degree of freedom
+    assert rule(results([0.9, 0.81, 0.7], 0.1)) == 1
+    assert rule(results([0.9, 0.79, 0.7], 0.1)) == 0
     # the rows that are counted come first
     assert rule(results([0.9, 0.85, 0.8], 0.2, support=[30, 10, 20])) == 1
     assert rule(results([0.9, 0.9, 0.1], name="param_dualviewexplainer__C")) == 1
@@ -155,6 +158,12 @@ def test_fidelity():
 @pytest.mark.parametrize("Cs", [[], [0.0, 1.0], [np.nan], [[1.0]]])
 def test_bad_grids(Cs):
     with pytest.raises(ValueError, match="Cs must be"):
+        DualViewExplainerCV(Cs=Cs).fit(X, Y)
+
+
+@pytest.mark.parametrize("Cs", [0, 10_001, 10**9, 2**63, 10**30])
+def test_absurd_numbers_of_Cs(Cs):
+    with pytest.raises(ValueError, match=r"'Cs' parameter .* in the range \[1, 10000\]"):
         DualViewExplainerCV(Cs=Cs).fit(X, Y)
 
 

@@ -1,5 +1,7 @@
 """The proximal engine and the path, against a generic QP solver and the first engine."""
 
+import warnings
+
 import numpy as np
 import pytest
 import reference
@@ -310,7 +312,88 @@ def test_smaller_tolerances_approach_the_smallest_duals():
     assert steps[-1] < 0.01 * norms[-1]
 
 
+@pytest.mark.parametrize("layout", ["dense64", "dense32"])
+def test_duals_that_are_not_settled_in_time_keep_the_gap(layout):
+    """They stay as they were if those on the way have a gap above tol."""
+    data = dependent(5).laid_out(layout)
+    C = data.C(30.0)
+    found = solve(data, C, "auto", 1e-5)
+    settled = solve(data, C, "auto", 1e-5, canonical=True)
+    assert found.converged and settled.n_iter > found.n_iter + 9
+    stayed = []
+    for more in range(1, 9):
+        r = solve(data, C, "auto", 1e-5, found.n_iter + more, canonical=True)
+        check_result(data, C, r, tol=1e-5)
+        assert r.converged
+        stayed.append(np.allclose(r.dual, found.dual, rtol=1e-12, atol=0))
+    assert any(stayed)
+
+
+@pytest.mark.parametrize("tol", [1e-30, 1e-300, 1e-320, 5e-324])
+def test_duals_of_a_gap_of_zero_need_no_number_to_be_settled(tol):
+    X, y = clusters(60, 5, 3)
+    r = crammer_singer(X, y, 1e-3, tol=tol, canonical=True, random_state=0)
+    assert r.converged and r.gap == 0.0
+    check_result(Data(X, y, 3), 1e-3, r, tol=tol)
+
+
+# ---------------------------------------------------------------- steps that fail
+
+
+def test_a_step_cut_short_is_taken_back():
+    """Whatever max_iter, D is about as high as with a smaller one."""
+    data = Data(*clusters(150, 8, 2, seed=6), 2, None, True)
+    C = data.C(1e4)
+    results = [solve(data, C, "proximal", 1e-8, max_iter) for max_iter in range(30, 50)]
+    D = np.array([r.objective * (1 - r.gap) for r in results])
+    assert D.min() > 0 and (np.diff(D) >= -0.01 * D[:-1]).all()
+
+
+def test_a_step_that_overflows_is_taken_back(monkeypatch):
+    data = Data(*clusters(150, 8, 3, seed=6), 3, None, True)
+    C = data.C(1e4)
+    usual = solve(data, C, "proximal", 1e-6)
+    solve_step, calls = proximal.Step.solve, []
+
+    def overflow(step, *limits):
+        met = solve_step(step, *limits)
+        calls.append(step.rho)
+        if len(calls) == 3:
+            step.W, step.value = step.W * np.inf, step.value * np.inf
+            return False
+        return met
+
+    monkeypatch.setattr(proximal.Step, "solve", overflow)
+    r = solve(data, C, "proximal", 1e-6)
+    check_result(data, C, r, tol=1e-6)
+    assert r.converged and len(calls) > 3 and calls[3] < calls[2]
+    assert distance(r, usual.coef, usual.intercept) <= certified(r) + certified(usual)
+
+
 # ---------------------------------------------------------------- paths
+
+
+def test_a_path_over_Cs_of_no_ratio_starts_anew():
+    X, y = clusters(30, 4, 3)
+    X *= 1e-70
+    path = crammer_singer_path(X, y, Cs=[1e-190, 1e140], random_state=0)
+    alone = crammer_singer(X, y, 1e140, random_state=0)
+    assert path[1].converged
+    assert_array_equal(path[1].coef, alone.coef)
+
+
+@pytest.mark.parametrize("weight", [1e300, 1.7e308])
+def test_huge_weights_at_a_tiny_C_are_weights_of_one(weight):
+    X, y = clusters(60, 5, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (r,) = crammer_singer_path(
+            X, y, Cs=[0.1 / weight], sample_weight=np.full(60, weight), random_state=0
+        )
+        (one,) = crammer_singer_path(X, y, Cs=[0.1], random_state=0)
+    assert r.converged and r.train_accuracy == pytest.approx(one.train_accuracy)
+    bound = certified(r) + certified(one)
+    assert distance(r, one.coef, one.intercept) <= bound
 
 
 @pytest.mark.parametrize("K", [2, 10, 70])

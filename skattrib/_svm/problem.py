@@ -19,18 +19,23 @@ class SVMProblem:
         self.X, self.bias = X, bool(fit_intercept)
         self.y, self.K = _checked_labels(y, X.shape[0], n_classes)
         weight = _checked_weights(sample_weight, X.shape[0])
-        self.row_cap = C * weight
+        with np.errstate(over="ignore"):
+            self.row_cap = C * weight
+        # up to a power of two, so that the largest have a sum
+        self.weight = np.ldexp(weight, -np.frexp(weight.max())[1])
         norms, keys = self._norms()
         self._check_sizes(norms)
         norms += self.bias
-        self.difficulty = C * np.average(norms, weights=weight)
+        with np.errstate(over="ignore"):
+            difficulty = C * np.average(norms, weights=self.weight)
+        self.difficulty = np.minimum(difficulty, np.finfo(np.float64).max)
 
         # rows that the solver visits: one for each set of equal rows, none without weight or norm
         self.shares = merge_repeated(X, self.y, keys, self.row_cap, norms > 0)
         self.cap = self.shares.total
         self.rows = np.flatnonzero((self.cap > 0) & (norms > 0)).astype(np.int32)
         self.empty = np.flatnonzero((self.row_cap > 0) & (norms == 0))
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             self.step = np.minimum(1.0 / norms, 1e30)
         # scores of classes move by at most this much a unit of ||W||
         self.reach = np.sqrt(2.0 * norms[self.rows])
@@ -52,6 +57,10 @@ class SVMProblem:
                 f"||x||^2 is up to {norms.max():.1e} and C * sample_weight up to "
                 f"{self.row_cap.max():.1e}, beyond what {self.X.dtype} sums hold: scale the "
                 "features"
+            )
+        if not self.row_cap.max() > 1e-200:
+            raise ValueError(
+                f"C * sample_weight is at most {self.row_cap.max():.1e}: raise C or the weights"
             )
 
     def kernels(self):

@@ -217,9 +217,11 @@ class Centre:
         """Goes to where a step ended; takes it back if it lowered D and brought no better gap."""
         if self.primal - self.gap >= self.dual or self.gap < best:
             self.W, self.dual = step.W, self.primal - self.gap
-        else:
-            self.search.replace(step.rows.rows, step.classes, step.held)
-            self.gap, self.primal = self.search.gap_at(self.W, self.slack)
+            return
+        self.search.replace(step.rows.rows, step.classes, step.held)
+        if not np.isfinite(self.gap):
+            self.search.sum_anew()
+        self.gap, self.primal = self.search.gap_at(self.W, self.slack)
 
 
 class Schedule:
@@ -248,7 +250,8 @@ def proximal_point(search, W, tol, max_iter, verbose):
     """Steps of growing rho from search's duals and any W; returns the number of Newton steps.
 
     A step that meets its accuracy cannot lower D, though the gap may rise on the way. One that
-    lowers D, kept from its accuracy by rounding, is taken back and tried with a smaller rho.
+    lowers D, kept from its accuracy by rounding or max_iter, is taken back; the next has a smaller
+    rho.
     """
     if search.certify() <= tol * search.objective:
         return 0
@@ -286,11 +289,11 @@ def settle_duals(search, tol, max_iter, verbose):
     rows, W, known = search.rows, search.augmented(), search.slack
     target = 0.5 * tol * search.objective
     # a row between two classes adds about C s_i / (3 rho)
-    guess = search.cap[rows[known < 0.0]].sum() / (3.0 * target)
-    if not 0.0 < guess < STAIR**HIGHEST_RUNG:
+    open_cap = search.cap[rows[known < 0.0]].sum()
+    if not 0.0 < open_cap < 3.0 * target * STAIR**HIGHEST_RUNG:
         return 0
     search.use_float64()
-    rung = max(int(np.floor(np.log(guess) / np.log(STAIR))), LOWEST_RUNG)
+    rung = max(int(np.floor(np.log(open_cap / (3.0 * target)) / np.log(STAIR))), LOWEST_RUNG)
     # at the centre alpha = 0 rows of slack 2 / rho have all their mass on one class
     inside = known < 8.0 / STAIR**rung
     step = Step(search, rows[inside], W, STAIR**rung, Kept(), at_zero=True)

@@ -104,7 +104,8 @@ class DualViewExplainerCV(DualViewExplainer):
     Parameters
     ----------
     Cs : int or array of floats, default=10
-        C to try, or how many between 1e-4 and 1e4 over mean ||x||^2, on a logarithmic scale.
+        C to try, or how many (at most 10,000) between 1e-4 and 1e4 over mean ||x||^2, on a
+        logarithmic scale.
     cv : int, cross-validation generator or None, default=None
         Folds; stratified five by default.
     scoring : str, callable or None, default=None
@@ -149,7 +150,7 @@ class DualViewExplainerCV(DualViewExplainer):
     """
 
     _parameter_constraints: dict = {
-        "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "Cs": [Interval(Integral, 1, 10_000, closed="both"), "array-like"],
         "cv": ["cv_object"],
         "scoring": [str, callable, None],
         "refit": [callable, Options(bool, {True})],
