@@ -245,7 +245,7 @@ def test_cg_agrees_with_cholesky(name, K):
 def test_auto_chooses_by_the_order_of_the_hessian(monkeypatch):
     case = Case("fitted", 3)
     exact = case.explainer(leverage_correction=False).attribute(case.test, case.V)
-    monkeypatch.setattr(hessian, "LARGEST_FACTOR", 9)
+    monkeypatch.setattr(hessian, "LARGEST_ORDER", 9)
     e = case.explainer()
     # n (K - 1) solves are too dear there
     assert (e.inverse_, e.leverage_correction_) == ("cg", False)

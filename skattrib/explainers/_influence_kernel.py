@@ -4,18 +4,12 @@ import warnings
 
 import numpy as np
 import scipy.linalg as la
-from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import batches, decision, full, squared_norms
 from .._checks import check_groups
-from .._softmax.hessian import (
-    Factor,
-    Kronecker,
-    check_determined,
-    conjugate_gradients,
-    preconditioner,
-)
+from .._softmax.hessian import Cholesky, check_determined, conjugate_gradients, preconditioner
 from .._softmax.newton import DIRECT, newton
 from . import _scoring
 
@@ -153,7 +147,7 @@ def group_step(inverse, group):
     reduced = loss.without(group)
     part = loss.rows(group)
     residuals = part.s[:, None] * (part.q - part.probabilities)
-    near = inverse if isinstance(inverse, Factor | Kronecker) else preconditioner(loss)
+    near = inverse if inverse.preconditions else preconditioner(loss, inverse.damping)
     found, iterations = conjugate_gradients(
         lambda V: reduced.product(V, inverse.damping),
         near.solve,
@@ -173,7 +167,7 @@ def refits(loss, start, groups, n_jobs, verbose):
     small = (loss.shape[0] - 1) * loss.shape[1] <= DIRECT
     near = None
     if not small:
-        near = Factor(loss, ridge=1e-14) if Factor.fits(loss) else preconditioner(loss)
+        near = Cholesky(loss, ridge=1e-14) if Cholesky.fits(loss) else preconditioner(loss)
 
     def refit(group):
         theta, _, step, n_iter, converged = newton(
