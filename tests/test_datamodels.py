@@ -138,7 +138,7 @@ def test_forms_of_attributions(name, fitted):
 @each
 def test_blocks_change_nothing(name, fitted, monkeypatch):
     T = fitted[name].attribute(X_TEST)
-    monkeypatch.setattr("skattrib.explainers.datamodels.ROWS", 3)
+    monkeypatch.setattr("skattrib.explainers.datamodels.EXPLAINED_ROWS", 3)
     monkeypatch.setattr("skattrib.explainers._scoring.COLUMNS", 7)
     assert_allclose(fitted[name].attribute(X_TEST), T, atol=1e-10)
     assert_allclose(fitted[name].top_k(X_TEST, 2)[0], np.sort(T)[:, :-3:-1], atol=1e-10)

@@ -17,7 +17,8 @@ from . import _scoring
 from ._base import HasMethods, Interval, check_training_data, fit_context
 from ._heads import HeadExplainer
 
-ROWS = 64  # explained at a time
+# rows explained at a time
+EXPLAINED_ROWS = 64
 
 
 class _RefitKernel(_scoring.Kernel):
@@ -43,7 +44,7 @@ class _RefitKernel(_scoring.Kernel):
         """As for every kernel, but over test rows first: outputs are dear."""
         one = np.ones((1, _scoring.COLUMNS), dtype=X.dtype)
         for group in groups:
-            for rows in batches(len(group.rows), ROWS):
+            for rows in batches(len(group.rows), EXPLAINED_ROWS):
                 T = self.values((X[group.rows[rows]], group.weights[rows]))
                 for columns in batches(self.n_samples, _scoring.COLUMNS):
                     block = np.ascontiguousarray(T[:, columns], dtype=X.dtype)
@@ -119,7 +120,7 @@ class _RefitExplainer(HeadExplainer):
         check_is_fitted(self, "n_samples_fit_")
         V = _scoring.label_directions(len(self.classes_))[self._fit_codes]
         out, kernel = np.empty(self.n_samples_fit_), self._kernel()
-        for rows in batches(self.n_samples_fit_, ROWS):
+        for rows in batches(self.n_samples_fit_, EXPLAINED_ROWS):
             T = kernel.values((self._fit_X[rows], V[rows]))
             out[rows] = T[np.arange(len(T)), np.arange(self.n_samples_fit_)[rows]]
         return out

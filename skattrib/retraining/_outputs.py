@@ -11,7 +11,7 @@ from sklearn.utils import Bunch
 from .._arrays import count
 from .refits import (
     check_output,
-    check_rows,
+    check_refit_data,
     derived,
     draw_seed,
     draw_subset,
@@ -254,7 +254,7 @@ class _Task:
         self, estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state
     ):
         self.estimator, self.given_seed = estimator, random_state
-        self.X, self.y, self.X_test, self.y_test, self.weight = check_rows(
+        self.X, self.y, self.X_test, self.y_test, self.weight = check_refit_data(
             X, y, X_test, y_test, sample_weight
         )
         self.n, self.m = count(self.X), count(self.X_test)

@@ -19,7 +19,7 @@ CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "dec
 REGRESSOR_OUTPUTS = ("prediction", "loss")
 
 
-def check_rows(X, y, X_test, y_test=None, sample_weight=None):
+def check_refit_data(X, y, X_test, y_test=None, sample_weight=None):
     """Rows that can be indexed, and 1-D arrays as long as they are."""
     X, X_test = indexable(X)[0], indexable(X_test)[0]
     n, m = count(X), count(X_test)
