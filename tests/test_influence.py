@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from reference import with_constant
 from scipy import sparse
 from scipy.special import logsumexp
+from sklearn import config_context, get_config
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -320,6 +321,22 @@ def test_refits_in_parallel_and_at_any_size(direct, monkeypatch):
     close(e.leave_one_out(*data, rows=range(6), n_jobs=2), one, 1e-12)
     if direct:
         assert e.leave_one_out(*data).shape == (len(case.test), len(case.X))
+
+
+@pytest.mark.parametrize("n_jobs", (1, 2))
+def test_refits_see_the_configuration_of_scikit_learn(n_jobs, monkeypatch):
+    case = Case("l2", 3)
+    e = case.explainer()
+    seen, found = [], _influence_kernel.newton
+
+    def spy(*args, **options):
+        seen.append(get_config()["assume_finite"])
+        return found(*args, **options)
+
+    monkeypatch.setattr(_influence_kernel, "newton", spy)
+    with config_context(assume_finite=True):
+        e.leave_one_out(case.test, case.X, case.y, case.weight, rows=range(6), n_jobs=n_jobs)
+    assert seen == [True] * 7
 
 
 # the removals themselves: scikit-learn's refits
