@@ -632,11 +632,11 @@ def test_rows_to_remove_are_checked():
     whole = np.flatnonzero(y == "a")
     for e in (fitted, frozen):
         for group, message in [
-            ([1, 1], "distinct training rows"),
-            ([-1], "distinct training rows"),
-            ([60], "distinct training rows"),
-            ([], "integers, or non-empty arrays"),
-            ([0.5], "must be integers"),
+            ([1, 1], "hold distinct training rows in each group, but one has row 1 2 times"),
+            ([-1], "must be training rows 0..59"),
+            ([60], "must be training rows 0..59"),
+            ([], "must be training rows 0..59, or groups of one or more"),
+            ([0.5], "must be training rows 0..59"),
             (range(60), "no row of positive weight would be left"),
         ]:
             with pytest.raises(ValueError, match=message):

@@ -118,10 +118,10 @@ def test_regressors():
 
 
 def test_leave_one_out_outputs_are_those_of_clones_fitted_without():
-    rows = [5, [1, 2, 30], 0, 5]
+    rows = [5, [1, 2, 30], 0, 5, [30, 1, 2]]
     truth = leave_one_out_outputs(LOGISTIC, X, Y, X_TEST, rows=rows)
     codes = clone(LOGISTIC).fit(X, Y).predict(X_TEST)
-    assert truth.effects.shape == (10, 4) and truth.outputs.shape == (4, 10)
+    assert truth.effects.shape == (10, 5) and truth.outputs.shape == (5, 10)
     assert truth.rows == rows
     for row, outputs, effects in zip(rows, truth.outputs, truth.effects.T, strict=True):
         model = clone(LOGISTIC).fit(np.delete(X, row, axis=0), np.delete(Y, row))
@@ -569,6 +569,11 @@ def test_pairwise_decision_values_are_refused():
         ([], "rows is empty"),
         (3, r"rows must be a list of training rows, such as \[3\]"),
         ([range(60)], "holds all training rows"),
+        ([7, [3, 4, 3]], "distinct training rows in each group, but one has row 3 2 times"),
+        ([[[1], [2, 3]]], "rows must be training rows 0..59, or groups"),
+        ([True], "rows must be training rows 0..59, or groups"),
+        (["7"], "rows must be training rows 0..59, or groups"),
+        ([2**70], "rows must be training rows 0..59, or groups"),
     ],
 )
 def test_rows_must_be_training_rows(rows, message):

@@ -8,7 +8,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import batches, decision, full, squared_norms
-from .._checks import check_groups
 from .._softmax.hessian import Cholesky, check_determined, conjugate_gradients, preconditioner
 from .._softmax.newton import DIRECT, newton
 from . import _scoring
@@ -117,8 +116,7 @@ def self_influence(inverse, residuals):
 
 
 def check_removable(groups, loss, damping=0.0):
-    """The groups, if the head without each of them has a minimum."""
-    groups = check_groups(groups, len(loss.s))
+    """Refuses checked groups without one of which the head has no minimum."""
     for group in groups:
         left = loss.s > 0
         left[group] = False
@@ -138,7 +136,6 @@ def check_removable(groups, loss, damping=0.0):
                     "nothing determines the head without these rows: give damping > 0, or a "
                     f"penalized head: {group[:5].tolist()}"
                 ) from error
-    return groups
 
 
 def group_step(inverse, group):

@@ -8,6 +8,7 @@ import scipy.linalg as la
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._checks import check_group, check_groups
 from .._softmax.hessian import Cholesky
 from .._softmax.inverses import INVERSES, make_inverse
 from .._softmax.loss import SoftmaxLoss
@@ -333,7 +334,8 @@ class InfluenceExplainer(SoftmaxExplainer):
         """
         X = self._check_rows(X)
         V = self._check_target(X, target).as_weights(len(self.classes_))
-        (group,) = check_removable([indices], self._loss, self._inverse.damping)
+        group = check_group(indices, self.n_samples_fit_, "indices")
+        check_removable([group], self._loss, self._inverse.damping)
         step = group_step(self._inverse, group)
         return outputs(X, V, step)
 
@@ -378,7 +380,8 @@ class InfluenceExplainer(SoftmaxExplainer):
         fitted = self._loss
         q = np.eye(len(self.classes_))[codes]
         loss = SoftmaxLoss(X_train, q, weight, fitted.penalty, fitted.fit_intercept)
-        groups = np.arange(self.n_samples_fit_) if rows is None else rows
-        groups = check_removable(groups, loss)
+        n = self.n_samples_fit_
+        groups = check_groups(range(n) if rows is None else rows, n)
+        check_removable(groups, loss)
         steps = refits(loss, self._theta, groups, n_jobs, self.verbose)
         return np.column_stack([outputs(X, V, step) for step in steps])
