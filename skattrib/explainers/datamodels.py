@@ -10,8 +10,16 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, enet_path
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays import batches
-from ..retraining.refits import decisions_of, derived, draw_seed, draw_subset, refit, run, run_kept
+from .._arrays import batches, logits
+from ..retraining.refits import (
+    decision_values,
+    derived,
+    draw_seed,
+    draw_subset,
+    refit,
+    run,
+    run_kept,
+)
 from ..retraining.result_folder import ModelFolder, digest, key_of
 from . import _scoring
 from ._base import HasMethods, Interval, check_training_data, fit_context
@@ -65,8 +73,10 @@ class _Decisions:
         self.full, self.models, self.n_classes = full, models, n_classes
 
     def __call__(self, X):
-        each = [decisions_of(model, X, self.n_classes) for model in self.models]
-        return decisions_of(self.full, X, self.n_classes), np.array(each)
+        full, *each = [
+            logits(decision_values(model, X, self.n_classes)) for model in (self.full, *self.models)
+        ]
+        return full, np.array(each)
 
 
 class _RefitExplainer(HeadExplainer):
@@ -108,8 +118,7 @@ class _RefitExplainer(HeadExplainer):
         return _Decisions(self.estimator_, self.estimators_, len(self.classes_))
 
     def _decision(self, X):
-        z = decisions_of(self.estimator_, X, len(self.classes_))
-        return z[:, 1] - z[:, 0] if len(self.classes_) == 2 else z
+        return decision_values(self.estimator_, X, len(self.classes_))
 
     def _kernel(self):
         return _RefitKernel(self._decisions, self._attributions, self.n_samples_fit_)

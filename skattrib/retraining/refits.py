@@ -13,7 +13,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
-from .._arrays import count, logits, take
+from .._arrays import count, log_odds, of_class, take
 
 CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
 REGRESSOR_OUTPUTS = ("prediction", "loss")
@@ -179,33 +179,38 @@ def _read_class(model, X_test, targets, classes, output):
             f"a refit is left without any row of class {missing.tolist()[0]!r}, whose {output} is "
             "not defined; keep more rows, draw with stratify=True, or measure output='probability'."
         )
-    each, codes = np.arange(count(X_test)), np.searchsorted(classes, targets)
-    if output in ("logit", "margin", "decision"):
-        values = np.asarray(model.decision_function(X_test), dtype=np.float64)
-        if output == "decision":
-            return values
-        if values.ndim == 1:
-            return np.where(codes == 1, values, -values)
-        if values.shape[1] != len(classes):
-            raise ValueError(
-                f"decision_function has {values.shape[1]} columns for {len(classes)} classes; "
-                "choose an estimator with one each (decision_function_shape='ovr')."
-            )
-        own = values[each, codes]
-        if output == "logit":
+    codes = np.searchsorted(classes, targets)
+    if output == "decision":
+        return np.asarray(model.decision_function(X_test), dtype=np.float64)
+    if output in ("logit", "margin"):
+        values = decision_values(model, X_test, len(classes))
+        own = of_class(values, codes)
+        if output == "logit" or values.ndim == 1:
             return own
-        values[each, codes] = -np.inf
+        values[np.arange(len(codes)), codes] = -np.inf
         return own - values.max(axis=1)
-    shares = np.zeros((len(each), len(classes)))
+    shares = np.zeros((len(codes), len(classes)))
     shares[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X_test)
-    own = shares[each, codes]
-    if output == "probability":
-        return own
-    eps = np.finfo(np.float64).eps
-    if output == "loss":
-        return np.log(np.maximum(own, eps))
-    shares[each, codes] = 0
-    return np.log(np.maximum(own, eps)) - np.log(np.maximum(shares.sum(axis=1), eps))
+    if output == "log_odds":
+        return of_class(log_odds(shares), codes)
+    own = of_class(shares, codes)
+    return own if output == "probability" else np.log(np.maximum(own, np.finfo(np.float64).eps))
+
+
+def decision_values(model, X, n_classes):
+    """Decision values, or log-odds where there are none: (m, n_classes), or (m,) of two classes."""
+    if hasattr(model, "decision_function"):
+        f = np.array(model.decision_function(X), dtype=np.float64)
+    else:
+        f = log_odds(model.predict_proba(X))
+        f = f[:, 1] if n_classes == f.shape[1] == 2 else f
+    if f.shape[1:] != (() if n_classes == 2 else (n_classes,)):
+        columns = 1 if f.ndim == 1 else f.shape[1]
+        raise ValueError(
+            f"decision_function has {columns} columns for {n_classes} classes; choose an estimator "
+            "with one each (decision_function_shape='ovr')."
+        )
+    return f
 
 
 def check_output(estimator, output, y_test):
@@ -230,23 +235,6 @@ def check_output(estimator, output, y_test):
                 "choose another output or a function."
             )
     return output
-
-
-def decisions_of(model, X, n_classes):
-    """Decision values of all classes, or log-odds where there are none, (m, n_classes)."""
-    if hasattr(model, "decision_function"):
-        f = np.asarray(model.decision_function(X), dtype=np.float64)
-    else:
-        p = np.maximum(model.predict_proba(X).astype(np.float64), np.finfo(np.float64).eps)
-        rest = np.maximum(1 - p, np.finfo(np.float64).eps)
-        f = np.log(p) - np.log(rest)
-        f = f[:, 1] if f.shape[1] == 2 else f
-    if f.ndim == 2 and f.shape[1] != n_classes:
-        raise ValueError(
-            f"decision_function has {f.shape[1]} columns for {n_classes} classes; choose "
-            "an estimator with one each (decision_function_shape='ovr')"
-        )
-    return logits(f)
 
 
 def draw_subset(strata, fraction, seed, i):
