@@ -250,6 +250,19 @@ def test_a_folder_of_other_models_is_refused(tmp_path):
         clone(e).fit(X, Y)
 
 
+@pytest.mark.parametrize("content", [b"", b"text", slice(200), 3], ids=str)
+def test_damaged_models_are_named(tmp_path, content):
+    e = DatamodelExplainer(MODEL, n_subsets=2, folder=tmp_path, random_state=0).fit(X, Y)
+    file = tmp_path / "000001.joblib"
+    if content == 3:
+        joblib.dump(3, file)
+    else:
+        file.write_bytes(file.read_bytes()[content] if content == slice(200) else content)
+    message = "holds no model" if content == 3 else "cannot be read"
+    with pytest.raises(ValueError, match=f"000001.joblib {message}.*delete it"):
+        clone(e).fit(X, Y)
+
+
 def test_progress(capsys):
     DatamodelExplainer(MODEL, n_subsets=3, verbose=1).fit(X, Y)
     assert "3 of 3" in capsys.readouterr().out

@@ -280,6 +280,7 @@ class _Task:
         if self.is_classifier and self.targets is None:
             self.targets = predicted
         outputs = np.empty((len(jobs), *full.shape))
+        kept.shape = full.shape
         data = self.estimator, self.X, self.y, self.weight, self.X_test, self.targets
         calls = {name: (*data, self.classes, self.output, *job) for name, job in jobs.items()}
         options = {"n_jobs": n_jobs, "verbose": verbose, "title": title}

@@ -1,6 +1,8 @@
 """Refits of any estimator on some of its rows: seeded, parallel, one BLAS thread each; outputs."""
 
+import threading
 import time
+from contextlib import contextmanager
 
 import joblib
 import numpy as np
@@ -11,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import gen_batches, indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from .._arrays import count, log_odds, of_class, take
 
@@ -103,18 +105,16 @@ def _weight_parameter(model):
 def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
     """Yield (k, function(*jobs[k])) in the order in which jobs end.
 
-    Results do not depend on `n_jobs` because every job sees one BLAS thread. The limit is set out
-    here too: threads of one process share it, and none may lift it while another is at work.
+    Results do not depend on `n_jobs` because every job sees one BLAS thread.
     """
     start = last = time.monotonic()
-    with threadpool_limits(1):
-        for done, result in enumerate(_results(function, jobs, n_jobs), start=1):
-            yield result
-            now = time.monotonic()
-            if verbose and (verbose > 1 or now - last > 5 or done == len(jobs)):
-                last, spent = now, now - start
-                left = spent / done * (len(jobs) - done)
-                print(f"[{title}] {done} of {len(jobs)}, {spent:.0f} s, {left:.0f} s left")
+    for done, result in enumerate(_results(function, jobs, n_jobs), start=1):
+        yield result
+        now = time.monotonic()
+        if verbose and (verbose > 1 or now - last > 5 or done == len(jobs)):
+            last, spent = now, now - start
+            left = spent / done * (len(jobs) - done)
+            print(f"[{title}] {done} of {len(jobs)}, {spent:.0f} s, {left:.0f} s left")
 
 
 def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
@@ -149,8 +149,59 @@ def _results(function, jobs, n_jobs):
 
 
 def _alone(function, k, job):
-    with threadpool_limits(1):
+    with _one_thread():
         return k, function(*job)
+
+
+@contextmanager
+def _one_thread():
+    """One thread of OpenMP, which has a number for each of ours, and one of BLAS."""
+    pools = ThreadpoolController()
+    with pools.select(user_api="openmp").limit(limits=1):
+        ONE_BLAS_THREAD.enter(pools.select(user_api="blas"))
+        try:
+            yield
+        finally:
+            ONE_BLAS_THREAD.leave()
+
+
+class _OneBlasThread:
+    """One BLAS thread while anybody is inside: the number is that of the process.
+
+    The first to leave must not lift the limit of those who stay, nor the last put back what it
+    found, which was the limit of another.
+    """
+
+    def __init__(self):
+        self.lock, self.inside, self.limited = threading.Lock(), 0, []
+
+    def enter(self, pools):
+        with self.lock:
+            # the first, or a library has been loaded since
+            if any(pool["num_threads"] != 1 for pool in pools.info()):
+                _release(pools)
+                self.limited.append((pools, pools.limit(limits=1)))
+                _release(pools)
+            self.inside += 1
+
+    def leave(self):
+        with self.lock:
+            self.inside -= 1
+            while self.limited and not self.inside:
+                pools, limit = self.limited.pop()
+                _release(pools)
+                limit.restore_original_limits()
+                _release(pools)
+
+
+def _release(pools):
+    # from 3.8 on threadpoolctl ignores all threads but the first that sets OpenBLAS's number
+    for library in pools.lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
+
+
+ONE_BLAS_THREAD = _OneBlasThread()
 
 
 def read_output(model, X_test, targets, classes, output):
