@@ -1,5 +1,7 @@
 """Checks that several floors share: labels, groups of training rows."""
 
+import reprlib
+
 import numpy as np
 
 
@@ -18,17 +20,44 @@ def codes_of(labels, classes, what):
     return codes
 
 
-def check_groups(groups, n):
-    """Each group as an array of distinct training rows, of n."""
-    checked = []
-    for group in groups:
-        group = np.atleast_1d(np.asarray(group))
-        if group.ndim != 1 or group.dtype.kind not in "iu" or not len(group):
-            raise ValueError("rows to remove must be integers, or non-empty arrays of integers")
-        if not 0 <= group.min() <= group.max() < n or len(np.unique(group)) < len(group):
-            raise ValueError(f"rows to remove must be distinct training rows, 0..{n - 1}")
-        checked.append(group)
-    return checked
+def check_groups(rows, n):
+    """What is left out together, each time: arrays of distinct training rows, of n.
+
+    The same group may come again: it is a column again.
+    """
+    try:
+        groups = list(rows)
+    except TypeError:
+        raise ValueError(f"rows must be a list of training rows, such as [{rows!r}]") from None
+    if not groups:
+        raise ValueError("rows is empty; name at least one training row to leave out")
+    return [check_group(group, n) for group in groups]
+
+
+def check_group(group, n, name="rows"):
+    """One training row of n, or several distinct ones, as an array."""
+    try:
+        found = np.atleast_1d(np.asarray(group))
+    except ValueError:  # lists of unequal lengths
+        found = np.zeros(0)
+    if (
+        found.ndim != 1
+        or not len(found)
+        or found.dtype.kind not in "iu"
+        or not 0 <= found.min() <= found.max() < n
+    ):
+        raise ValueError(
+            f"{name} must be training rows 0..{n - 1}, or groups of one or more of them; got "
+            f"{reprlib.repr(group)}"
+        )
+    if len(found) > 1:
+        each, count = np.unique(found, return_counts=True)
+        if count.max() > 1:
+            raise ValueError(
+                f"{name} must hold distinct training rows in each group, but one has row "
+                f"{each[count.argmax()]} {count.max()} times: name it once"
+            )
+    return found.astype(np.intp)
 
 
 def encode_labels(y_train, targets, names="y_train and targets"):

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -203,6 +204,13 @@ def test_only_the_base_touches_private_names_of_scikit_learn(module):
         and ast.unparse(node).startswith("sklearn.")
     }
     assert reached == set()
+
+
+@each
+def test_parallel_is_that_of_scikit_learn(module):
+    """Joblib's own does not take scikit-learn's configuration to its workers."""
+    used = imports(module) | set(re.findall(r"\bjoblib\.\w+", FILES[module].read_text()))
+    assert used & {"joblib.Parallel", "joblib.delayed"} == set()
 
 
 OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2")

@@ -10,10 +10,11 @@ from sklearn.base import clone
 from sklearn.utils import check_array, check_random_state
 
 from .. import metrics as scores
+from .._arrays import of_class
 from .._checks import encode_labels
 from ..planting import flip_labels, merge_classes, plant_shortcut
 from ..retraining import leave_one_out_outputs, subset_outputs
-from ..retraining.refits import check_classifier, decisions_of, derived, refit, run
+from ..retraining.refits import check_classifier, decision_values, derived, refit, run
 
 METRICS = (
     "class_detection",
@@ -142,7 +143,8 @@ class Study:
             job = estimator, self.X, self.y, derived(self.seeds["model"])
             ((_, model),) = run(_fit, [job], n_jobs=1)
             self.predicted = model.predict(self.X_test)
-            self.outputs = self._decisions(model) if "faithfulness" in self.metrics else None
+            if "faithfulness" in self.metrics:
+                self.outputs = decision_values(model, self.X_test, len(model.classes_))
 
     def line(self, name, explainer, memory):
         """All columns of one explainer."""
@@ -247,23 +249,17 @@ class Study:
         T = one.attribute(self.marked_test[fallen], self.marked_class)
         return len(fallen), scores.shortcut_detection_score, T, self.has_mark
 
-    def _decisions(self, model):
-        """Decision values of all classes, of two the one."""
-        f = decisions_of(model, self.X_test, len(model.classes_))
-        return f if f.shape[1] > 2 else f[:, 1] - f[:, 0]
-
     def _against_model(self, fitted):
         if not hasattr(fitted, "decision_function"):
             return ()
-        return scores.faithfulness, self._decisions(fitted), self.outputs
+        return scores.faithfulness, fitted.decision_function(self.X_test), self.outputs
 
     def _sums(self, fitted, T, predicted):
         if not hasattr(fitted, "decision_function"):
             return ()
-        outputs, codes = self._decisions(fitted), np.searchsorted(fitted.classes_, predicted)
-        if outputs.ndim == 1:
-            return scores.completeness_error, T, np.where(codes == 1, outputs, -outputs)
-        return scores.completeness_error, T, outputs[np.arange(self.m), codes]
+        codes = np.searchsorted(fitted.classes_, predicted)
+        outputs = of_class(fitted.decision_function(self.X_test), codes)
+        return scores.completeness_error, T, outputs
 
     def _add(self, out, name, score=None, *arguments):
         """Columns of a score, with the ends of its interval."""

@@ -96,7 +96,7 @@ def _check_size(estimator, X):
     """Refuses rows whose squares overflow: no attribution would be finite."""
     values = X.data if sp.issparse(X) else X
     largest = max(values.max(initial=0), -values.min(initial=0))
-    if largest > estimator._largest(X.dtype) / np.sqrt(X.shape[1]):
+    if largest > estimator._largest_norm(X.dtype) / np.sqrt(X.shape[1]):
         raise ValueError(
             f"features as large as {largest:.1e} are beyond what {type(estimator).__name__} can "
             f"square and sum in {X.dtype}: scale the features"
@@ -130,7 +130,7 @@ class BaseExplainer(
     def _predict_codes(self, X): ...
 
     @staticmethod
-    def _largest(dtype):
+    def _largest_norm(dtype):
         """Norm that a row may have at most."""
         return 1e-3 * np.sqrt(np.finfo(dtype).max)
 

@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.utils import Bunch
 
 from .._arrays import count, take
-from ..retraining.refits import check_classifier, check_rows, derived, draw_seed, refit, run
+from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_attributions
 from ._intervals import with_interval
 from ._ranks import shuffled_order
@@ -173,7 +173,7 @@ class _Study:
 
     def __init__(self, attributions, estimator, X, y, X_test, counts, sample_weight, random_state):
         self.T = check_attributions(attributions)
-        X, y, X_test, _, weight = check_rows(X, y, X_test, None, sample_weight)
+        X, y, X_test, _, weight = check_refit_data(X, y, X_test, None, sample_weight)
         self.data = X, y, X_test, weight
         self.m, self.n = count(X_test), count(X)
         if self.T.shape != (self.m, self.n):
