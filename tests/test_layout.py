@@ -73,7 +73,8 @@ FLOORS = {
     "plots._support": 13,
     "plots": 14,
     "label_issues": 12,
-    "comparison._study": 12,
+    "comparison._study": 11,
+    "comparison._metrics": 12,
     "comparison._compare": 13,
     "comparison": 14,
     # the command line
