@@ -6,6 +6,7 @@ from numbers import Real
 import numpy as np
 import scipy.sparse as sp
 
+from .._checks import canonical_csr
 from ._crammer_singer import LANES, Problem, shuffle
 from .duals import PackedDuals, PaddedDuals, aligned_zeros, merge_repeated
 
@@ -63,7 +64,7 @@ class Ascent:
         if X.dtype not in (np.float32, np.float64):
             raise ValueError(f"X must be float32 or float64, got {X.dtype}")
         if sp.issparse(X):
-            if X.format != "csr" or not X.has_canonical_format:
+            if X.format != "csr" or canonical_csr(X, "X") is not X:
                 raise ValueError("sparse X must be CSR in canonical format: X.sum_duplicates()")
         elif X.ndim != 2 or not X.flags.c_contiguous:
             raise ValueError("X must be a C-ordered matrix: numpy.ascontiguousarray(X)")
@@ -173,10 +174,10 @@ class Ascent:
             raise ValueError(
                 f"dual_init must have shape {(self.X.shape[0], self.K)}, got {dual.shape}"
             )
-        dual = sp.csr_array(dual, dtype=np.float64, copy=True)
+        dual = canonical_csr(dual, "dual_init") if sp.issparse(dual) else dual
+        dual = sp.csr_array(dual, dtype=np.float64)
         if not np.isfinite(dual.data).all():
             raise ValueError("dual_init has values that are not finite")
-        dual.sum_duplicates()
         row = np.repeat(np.arange(dual.shape[0]), np.diff(dual.indptr))
         keep = (dual.data < 0) & (dual.indices != self.y[row]) & (self.row_cap[row] > 0)
         return sp.csr_array(
