@@ -1,7 +1,6 @@
 """Checks that several floors share: sparse matrices, labels, groups of training rows."""
 
 import numpy as np
-import scipy.sparse as sp
 
 from ._csr import check_pointers
 

@@ -85,8 +85,8 @@ def entry_points(rng):
         (skattrib.InfluenceExplainer, {}),
         (skattrib.SimilarityExplainer, {}),
     ]:
-        name, fitted = kind.__name__, kind(**options).fit(X, y)
-        yield f"{name}.fit", lambda A, new=kind(**options): new.fit(A, y).attribute(X, target=1)
+        name, new, fitted = kind.__name__, kind(**options), kind(**options).fit(X, y)
+        yield f"{name}.fit", lambda A, new=new: new.fit(A, y).attribute(X, target=1)
         for call in ("attribute", "aggregate", "predict"):
             yield f"{name}.{call}", getattr(fitted, call)
         yield f"{name}.top_k", lambda A, fitted=fitted: fitted.top_k(A, target=1)[0]
