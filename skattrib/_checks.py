@@ -1,8 +1,59 @@
-"""Checks that several floors share: labels, groups of training rows."""
+"""Checks that several floors share: sparse matrices, labels, groups of training rows."""
 
 import reprlib
 
 import numpy as np
+
+from ._csr import check_pointers
+
+
+def canonical_csr(X, name):
+    """Sparse X as CSR with sorted, distinct columns: X itself if it is that, else a copy.
+
+    The one place where indices and pointers are checked before compiled code follows them.
+    """
+    if X.format in ("csc", "bsr", "coo"):
+        _check_indices(X, name)
+    csr = X.tocsr()
+    if csr.ndim == 2 and not _check_indices(csr, name):
+        # a copy forgets what was noted of the columns before they were changed
+        csr = csr.copy()
+        csr.prune()
+        csr.sum_duplicates()
+    return csr
+
+
+def _check_indices(X, name):
+    """Whether rows (of CSC: columns) have sorted, distinct indices; ValueError for broken ones."""
+    try:
+        if X.format == "coo":
+            for indices, size in zip(X.coords, X.shape, strict=True):
+                if len(indices) != len(X.data):
+                    raise ValueError(f"{len(X.data)} values have {len(indices)} indices")
+                if len(indices) and not 0 <= indices.min() <= indices.max() < size:
+                    raise ValueError(f"an index is outside 0..{size - 1}")
+            return True
+        shape = X.shape[::-1] if X.format == "csc" else X.shape
+        if X.format == "bsr":
+            shape = np.floor_divide(X.shape, X.blocksize)
+        indptr, indices = (
+            a if a.dtype.char in "iql" and a.dtype.isnative else a.astype(np.int64)
+            for a in (np.ascontiguousarray(X.indptr), np.ascontiguousarray(X.indices))
+        )
+        data_ndim = 3 if X.format == "bsr" else 1
+        if (
+            indptr.shape != (shape[0] + 1,)
+            or indices.shape != X.data.shape[:1]
+            or X.data.ndim != data_ndim
+        ):
+            raise ValueError(
+                f"indptr, indices and data have shapes {indptr.shape}, {indices.shape} and "
+                f"{X.data.shape}"
+            )
+        return check_pointers(indptr, indices, shape[1])
+    except ValueError as reason:
+        what = X.format.upper()
+        raise ValueError(f"{name} is a broken {what} matrix: {reason}; build it anew") from None
 
 
 def codes_of(labels, classes, what):

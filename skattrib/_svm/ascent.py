@@ -6,11 +6,15 @@ from numbers import Real
 import numpy as np
 import scipy.sparse as sp
 
+from .._checks import canonical_csr
 from ._crammer_singer import LANES, Problem, shuffle
 from .duals import PackedDuals, PaddedDuals, aligned_zeros, merge_repeated
 
 # float32 sweeps are good to about this relative gap; below it duals and W become float64
 FLOAT32_FLOOR = 1e-6
+
+# C s ||x||^2 from which duals, in double, no longer resolve a unit of the margin
+MOST_DIFFICULT = 1e24
 
 # a sweep over few rows counts as this share of a sweep over all
 SMALLEST_SWEEP = 0.01
@@ -63,7 +67,7 @@ class Ascent:
         if X.dtype not in (np.float32, np.float64):
             raise ValueError(f"X must be float32 or float64, got {X.dtype}")
         if sp.issparse(X):
-            if X.format != "csr" or not X.has_canonical_format:
+            if X.format != "csr" or canonical_csr(X, "X") is not X:
                 raise ValueError("sparse X must be CSR in canonical format: X.sum_duplicates()")
         elif X.ndim != 2 or not X.flags.c_contiguous:
             raise ValueError("X must be a C-ordered matrix: numpy.ascontiguousarray(X)")
@@ -91,17 +95,13 @@ class Ascent:
 
         self.X, self.K, self.bias = X, K, bool(fit_intercept)
         self.y = np.ascontiguousarray(y, dtype=np.int32)
-        self.row_cap = C * weight
+        with np.errstate(over="ignore"):
+            self.row_cap = C * weight
         norms, keys = np.empty(n), np.empty(n)
         self._problem().norms(np.random.default_rng(0).uniform(1.0, 2.0, d), norms, keys)
         if np.isnan(norms).any():
             raise ValueError("X has missing values (NaN): impute or drop them")
-        limit = 1e30 if X.dtype == np.float32 else 1e250
-        if not (norms.max() < limit and self.row_cap.max() < limit):
-            raise ValueError(
-                f"||x||^2 is up to {norms.max():.1e} and C * sample_weight up to "
-                f"{self.row_cap.max():.1e}, beyond what {X.dtype} sums hold: scale the features"
-            )
+        self._check_sizes(norms)
         norms += self.bias
         self.difficulty = C * np.average(norms, weights=weight)
 
@@ -128,6 +128,26 @@ class Ascent:
         else:
             self.use_float64()
 
+    def _check_sizes(self, norms):
+        """Refuses what sums do not hold, or hold without a digit of the gap."""
+        single = self.X.dtype == np.float32
+        largest, cap = norms.max(), self.row_cap.max()
+        norm = np.sqrt(norms)
+        # scores are sums of these
+        product = norm[self.row_cap > 0].max() * (self.row_cap * norm).max()
+        if not (largest < (1e30 if single else 1e250) and cap < (1e30 if single else 1e150)):
+            raise ValueError(
+                f"||x||^2 is up to {largest:.1e} and C * sample_weight up to {cap:.1e}, beyond "
+                f"what {self.X.dtype} sums hold: scale the features"
+            )
+        if not product < MOST_DIFFICULT:
+            raise ValueError(
+                f"C * sample_weight * ||x||^2 is up to {product:.1e}, where rounding is larger "
+                "than the margin: scale the features or lower C"
+            )
+        if not cap > 1e-200:
+            raise ValueError(f"C * sample_weight is at most {cap:.1e}: raise C or the weights")
+
     def _problem(self, w=None, b=None):
         X = self.X
         parts = {}
@@ -148,7 +168,7 @@ class Ascent:
             if self.K <= LANES:
                 margin = aligned_zeros((2 * self.K, LANES), w.dtype)
                 margin[self.K :, : self.K] = np.eye(self.K)
-                margin[: self.K] = -1e30
+                margin[: self.K] = -np.inf
                 margin[: self.K, : self.K] = 1.0 - np.eye(self.K)
             problem.set_state(w, b, self.cap, self.step, margin)
             self.duals.attach(problem, w.dtype)
@@ -173,10 +193,10 @@ class Ascent:
             raise ValueError(
                 f"dual_init must have shape {(self.X.shape[0], self.K)}, got {dual.shape}"
             )
-        dual = sp.csr_array(dual, dtype=np.float64, copy=True)
+        dual = canonical_csr(dual, "dual_init") if sp.issparse(dual) else dual
+        dual = sp.csr_array(dual, dtype=np.float64)
         if not np.isfinite(dual.data).all():
             raise ValueError("dual_init has values that are not finite")
-        dual.sum_duplicates()
         row = np.repeat(np.arange(dual.shape[0]), np.diff(dual.indptr))
         keep = (dual.data < 0) & (dual.indices != self.y[row]) & (self.row_cap[row] > 0)
         return sp.csr_array(
@@ -368,7 +388,7 @@ class Ascent:
         return self.linear - 0.5 * square + gap + self.row_cap[self.empty].sum()
 
     def result(self, n_iter, tol):
-        dual = self.duals.alpha(self.rows)
+        dual = self.duals.alpha(self.exact, self.rows)
         dual = self.shares.spread(dual, self.row_cap)
         if len(self.empty):
             # any feasible value is optimal: the smallest
