@@ -47,12 +47,12 @@ def test_a_path_starts_where_it_was(monkeypatch):
     """Warm starts: the duals of the next smaller C, grown with C."""
     starts = []
 
-    class Recorded(solver.Ascent):
+    class Recorded(solver.Search):
         def __init__(self, X, y, C, n_classes, sample_weight, fit_intercept, dual_init):
             starts.append((C, dual_init))
             super().__init__(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
 
-    monkeypatch.setattr(solver, "Ascent", Recorded)
+    monkeypatch.setattr(solver, "Search", Recorded)
     path = crammer_singer_path(X, Y, Cs=CS)
     assert [C for C, _ in starts] == sorted(CS) and starts[0][1] is None
     assert_allclose(starts[1][1].toarray(), 10 * path[1].dual.toarray())

@@ -8,6 +8,7 @@ import scipy.linalg as la
 from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import full
+from .._conjugate_gradients import conjugate_gradients
 from .loss import BATCH_FLOATS, contrasts
 
 # order of H up to which it is factorized: half a gigabyte
@@ -267,7 +268,7 @@ class ConjugateGradients(Inverse):
 
     def solve(self, V):
         """H^-1 V, warning where `max_iter` iterations do not reach `tol`."""
-        found, iterations = conjugate_gradients(
+        found, iterations, _ = conjugate_gradients(
             lambda part: self.loss.product(part, self.damping),
             self.preconditioner.solve,
             V,
@@ -289,32 +290,3 @@ def preconditioner(loss, damping=0.0):
     if ClassBlocks.fits(loss):
         return ClassBlocks(loss, damping)
     return EKFAC(loss, damping, floor=1e-12)
-
-
-def conjugate_gradients(product, precondition, V, tol, max_iter):
-    """(H^-1 V, iterations) for V of shape (m, K, D), until each residual is tol times its start.
-
-    Residuals are measured in the norm of the preconditioner.
-    """
-    x = np.zeros_like(V)
-    r = V.copy()
-    z = precondition(r)
-    direction = z.copy()
-    rz = np.einsum("mkd,mkd->m", r, z)
-    goal = tol**2 * rz
-    for iteration in range(max_iter):
-        # solutions that are good enough stand still
-        active = np.flatnonzero(rz > goal)
-        if not len(active):
-            return x, iteration
-        part = direction[active]
-        image = product(part)
-        curvature = np.einsum("mkd,mkd->m", part, image)
-        step = np.divide(rz[active], curvature, out=np.zeros(len(active)), where=curvature > 0)
-        x[active] += step[:, None, None] * part
-        r[active] -= step[:, None, None] * image
-        z = precondition(r[active])
-        new = np.einsum("mkd,mkd->m", r[active], z)
-        direction[active] = z + (new / rz[active])[:, None, None] * part
-        rz[active] = np.where(curvature > 0, new, 0.0)
-    return x, max_iter

@@ -7,7 +7,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-from .hessian import KFAC, Cholesky, ClassBlocks, conjugate_gradients
+from .._conjugate_gradients import conjugate_gradients
+from .hessian import KFAC, Cholesky, ClassBlocks
 from .loss import SoftmaxLoss
 
 # Newton systems up to this order are solved by factorization, larger ones by conjugate gradients
@@ -94,7 +95,7 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
             # K-FAC is exact at theta = 0
             if precondition is None:
                 solver = _better(solver, iterations) if solver else KFAC(loss, floor=1e-12)
-            found, iterations = conjugate_gradients(
+            found, iterations, _ = conjugate_gradients(
                 loss.product,
                 (precondition or solver).solve,
                 -gradient[None],

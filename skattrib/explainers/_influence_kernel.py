@@ -8,7 +8,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import batches, decision, full, squared_norms
-from .._softmax.hessian import Cholesky, check_determined, conjugate_gradients, preconditioner
+from .._conjugate_gradients import conjugate_gradients
+from .._softmax.hessian import Cholesky, check_determined, preconditioner
 from .._softmax.newton import DIRECT, newton
 from . import _scoring
 
@@ -145,7 +146,7 @@ def group_step(inverse, group):
     part = loss.rows(group)
     residuals = part.s[:, None] * (part.q - part.probabilities)
     near = inverse if inverse.preconditions else preconditioner(loss, inverse.damping)
-    found, iterations = conjugate_gradients(
+    found, iterations, _ = conjugate_gradients(
         lambda V: reduced.product(V, inverse.damping),
         near.solve,
         part.against(residuals)[None],
