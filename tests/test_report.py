@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from skattrib import DualViewExplainer, RepresenterExplainer, find_label_issues
 from skattrib.__main__ import main
-from skattrib._cli.report import LOWERS, RAISES, image_shape, share_map, thumbnail
+from skattrib._cli.report import BLUE, RED, image_shape, share_map, thumbnail
 
 pytest.importorskip("jinja2")
 
@@ -285,7 +285,7 @@ def test_in_a_browser(tables, tmp_path, capsys):
     # it is drawn: bars of both colours
     browse(path, f"--screenshot={tmp_path / 'page.png'}")
     pixels = painted_file(tmp_path / "page.png")
-    for color in (RAISES, LOWERS):
+    for color in (BLUE, RED):
         assert (np.abs(pixels - color).max(axis=-1) <= 1).sum() > 500
     # and a page that does run scripts would have been noticed
     unsafe = path.read_text().replace("&lt;", "<").replace("&gt;", ">")
