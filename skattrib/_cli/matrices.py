@@ -17,6 +17,8 @@ from .inputs import (
     reading,
 )
 
+INTEGERS = {"shape", "indices", "indptr", "row", "col", "offsets"}  # of sparse matrices
+
 
 def read_matrices(
     train_path: str,
@@ -85,6 +87,11 @@ def _read_matrix(path):
         raise InputError(f"{path} is empty: its shape is {X.shape}")
     if X.dtype.kind not in "fiub":
         raise InputError(f"{path} holds values of type {X.dtype}; features must be numbers")
+    if sparse.issparse(X) and max(X.shape) > max(10**7, 1000 * X.nnz):
+        raise InputError(
+            f"{path} has {X.nnz} entries but claims the shape {X.shape}; it is damaged, or too "
+            "sparse: drop empty rows and columns"
+        )
     return X, y
 
 
@@ -98,6 +105,9 @@ def _load_matrix(path):
                 return arrays["X"], arrays["y"] if "y" in names else None
             if not {"format", "shape", "data"} <= set(names):
                 raise InputError(f"{path} has no array named X; it has {join_names(names)}")
+            for name in INTEGERS.intersection(names):
+                if arrays[name].dtype.kind not in "iu":  # would be cut to integers
+                    raise InputError(f"{path} is damaged: it holds {name} that are no integers")
         X = sparse.load_npz(path)
         if hasattr(X, "check_format"):
             X.check_format(full_check=True)  # indices out of range would be read as memory

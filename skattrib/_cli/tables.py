@@ -18,6 +18,8 @@ from .inputs import (
     reading,
 )
 
+MISSING = " (texts such as NA, None and null count as missing)"
+
 
 def read_tables(
     train_path: str, test_path: str, target: str, id_column: str | None = None
@@ -179,7 +181,7 @@ def _checked_kinds(frame, names, path):
     if missing:
         raise InputError(
             f"{path} has missing values in {join_names(missing, str)}; "
-            "fill them in, or drop those rows or columns"
+            f"fill them in, or drop those rows or columns{MISSING}"
         )
     kinds = {name: _kind(frame[name]) for name in names}
     dates = [name for name, kind in kinds.items() if kind == "dates"]
@@ -231,7 +233,7 @@ def _labels(frame, name, path):
     if n_missing:
         raise InputError(
             f"column {name!r} of {path} has {n_missing} missing values; "
-            "fill them in, or drop those rows"
+            f"fill them in, or drop those rows{MISSING}"
         )
     kind = _kind(column)
     if kind == "true/false":
