@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ._cli.arguments import parser
 from ._cli.inputs import InputError
-from ._cli.tables import printable
+from ._cli.printing import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
