@@ -49,6 +49,13 @@ class BuildExt(build_ext):
         super().run()
         self.copy_extensions_to_source()
 
+    def build_extensions(self):
+        """Build with the compiler that CC names, such as clang-cl, on Windows as elsewhere."""
+        if self.compiler.compiler_type == "msvc" and "CC" in os.environ:
+            self.compiler.initialize()
+            self.compiler.cc = os.environ["CC"]
+        super().build_extensions()
+
 
 setup(
     ext_modules=extensions,
