@@ -109,20 +109,14 @@ def bench_equal_gap(benchmark, load, record, data, difficulty):
 @pytest.mark.parametrize("data", ["cnn128", "cnn512"])
 def bench_sweep(benchmark, load, record, data):
     """A sweep over all rows against the core's own float32 matrix product of the same flops."""
-    from skattrib._svm.ascent import Ascent
+    from skattrib._svm.ascent import Sweeps
+    from skattrib._svm.search import Search
 
     name, X, y = load(data)
     C = 1.0 / float(np.mean(np.einsum("ij,ij->i", X, X, dtype=np.float64)))
     with threadpool_limits(1):
-        search = Ascent(X, y, C, None, None, False, None)
-        order, seed = np.empty_like(search.rows), 1
-
-        def sweep():
-            nonlocal seed
-            seed = search._in_runs(order, seed)
-            search._sweep(order)
-
-        benchmark.pedantic(sweep, rounds=9, warmup_rounds=2)
+        sweeps = Sweeps(Search(X, y, C, None, None, False, None), np.inf, seed=1)
+        benchmark.pedantic(sweeps.over_all, rounds=9, warmup_rounds=2)
         A = np.random.default_rng(0).random((2048, 2048), dtype=np.float32)
         A @ A
         rates = []

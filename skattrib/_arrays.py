@@ -1,4 +1,4 @@
-"""What everyone needs of arrays: batches, rows, products, norms, decision values, logits."""
+"""What everyone needs of arrays: batches, rows, products, norms, outputs of classifiers."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,6 +43,24 @@ def decision(X, coef, intercept):
 def logits(f):
     """(n, K) logits of decision values; those of two classes are -f/2 and f/2."""
     return np.column_stack([-f / 2, f / 2]) if f.ndim == 1 else f
+
+
+def of_class(f, codes):
+    """Decision values of one class a row, (n,); of two classes the one value, or minus it."""
+    if f.ndim == 1:
+        return np.where(codes == 1, f, -f)
+    return f[np.arange(len(f)), codes]
+
+
+def log_odds(p):
+    """Log p - log (1 - p) of each class, both kept above 2e-16, from probabilities (n, K)."""
+    p = np.asarray(p, dtype=np.float64)
+    none = np.zeros((len(p), 1))
+    # 1 - p as the sum of the others: near 1 the difference would be rounding
+    before = np.cumsum(np.hstack([none, p[:, :-1]]), axis=1)
+    after = np.cumsum(np.hstack([none, p[:, :0:-1]]), axis=1)[:, ::-1]
+    eps = np.finfo(np.float64).eps
+    return np.log(np.maximum(p, eps)) - np.log(np.maximum(before + after, eps))
 
 
 def take(X, rows):

@@ -1,6 +1,59 @@
-"""Checks that several floors share: labels, groups of training rows."""
+"""Checks that several floors share: sparse matrices, labels, groups of training rows."""
+
+import reprlib
 
 import numpy as np
+
+from ._csr import check_pointers
+
+
+def canonical_csr(X, name):
+    """Sparse X as CSR with sorted, distinct columns: X itself if it is that, else a copy.
+
+    The one place where indices and pointers are checked before compiled code follows them.
+    """
+    if X.format in ("csc", "bsr", "coo"):
+        _check_indices(X, name)
+    csr = X.tocsr()
+    if csr.ndim == 2 and not _check_indices(csr, name):
+        # a copy forgets what was noted of the columns before they were changed
+        csr = csr.copy()
+        csr.prune()
+        csr.sum_duplicates()
+    return csr
+
+
+def _check_indices(X, name):
+    """Whether rows (of CSC: columns) have sorted, distinct indices; ValueError for broken ones."""
+    try:
+        if X.format == "coo":
+            for indices, size in zip(X.coords, X.shape, strict=True):
+                if len(indices) != len(X.data):
+                    raise ValueError(f"{len(X.data)} values have {len(indices)} indices")
+                if len(indices) and not 0 <= indices.min() <= indices.max() < size:
+                    raise ValueError(f"an index is outside 0..{size - 1}")
+            return True
+        shape = X.shape[::-1] if X.format == "csc" else X.shape
+        if X.format == "bsr":
+            shape = np.floor_divide(X.shape, X.blocksize)
+        indptr, indices = (
+            a if a.dtype.char in "iql" and a.dtype.isnative else a.astype(np.int64)
+            for a in (np.ascontiguousarray(X.indptr), np.ascontiguousarray(X.indices))
+        )
+        data_ndim = 3 if X.format == "bsr" else 1
+        if (
+            indptr.shape != (shape[0] + 1,)
+            or indices.shape != X.data.shape[:1]
+            or X.data.ndim != data_ndim
+        ):
+            raise ValueError(
+                f"indptr, indices and data have shapes {indptr.shape}, {indices.shape} and "
+                f"{X.data.shape}"
+            )
+        return check_pointers(indptr, indices, shape[1])
+    except ValueError as reason:
+        what = X.format.upper()
+        raise ValueError(f"{name} is a broken {what} matrix: {reason}; build it anew") from None
 
 
 def codes_of(labels, classes, what):
@@ -18,17 +71,44 @@ def codes_of(labels, classes, what):
     return codes
 
 
-def check_groups(groups, n):
-    """Each group as an array of distinct training rows, of n."""
-    checked = []
-    for group in groups:
-        group = np.atleast_1d(np.asarray(group))
-        if group.ndim != 1 or group.dtype.kind not in "iu" or not len(group):
-            raise ValueError("rows to remove must be integers, or non-empty arrays of integers")
-        if not 0 <= group.min() <= group.max() < n or len(np.unique(group)) < len(group):
-            raise ValueError(f"rows to remove must be distinct training rows, 0..{n - 1}")
-        checked.append(group)
-    return checked
+def check_groups(rows, n):
+    """What is left out together, each time: arrays of distinct training rows, of n.
+
+    The same group may come again: it is a column again.
+    """
+    try:
+        groups = list(rows)
+    except TypeError:
+        raise ValueError(f"rows must be a list of training rows, such as [{rows!r}]") from None
+    if not groups:
+        raise ValueError("rows is empty; name at least one training row to leave out")
+    return [check_group(group, n) for group in groups]
+
+
+def check_group(group, n, name="rows"):
+    """One training row of n, or several distinct ones, as an array."""
+    try:
+        found = np.atleast_1d(np.asarray(group))
+    except ValueError:  # lists of unequal lengths
+        found = np.zeros(0)
+    if (
+        found.ndim != 1
+        or not len(found)
+        or found.dtype.kind not in "iu"
+        or not 0 <= found.min() <= found.max() < n
+    ):
+        raise ValueError(
+            f"{name} must be training rows 0..{n - 1}, or groups of one or more of them; got "
+            f"{reprlib.repr(group)}"
+        )
+    if len(found) > 1:
+        each, count = np.unique(found, return_counts=True)
+        if count.max() > 1:
+            raise ValueError(
+                f"{name} must hold distinct training rows in each group, but one has row "
+                f"{each[count.argmax()]} {count.max()} times: name it once"
+            )
+    return found.astype(np.intp)
 
 
 def encode_labels(y_train, targets, names="y_train and targets"):

@@ -186,8 +186,9 @@ def test_leave_one_out_agreement_is_its_definition(as_format):
     assert result.slope == pytest.approx(reference.slope(OTHER.ravel(), TIED.ravel()))
 
 
-def test_leave_one_out_agreement_of_chosen_rows_and_groups(as_format):
-    rows = [3, [0, 2], (6,), np.array([1, 4, 5])]
+@pytest.mark.parametrize("last", [[1, 4, 5], [2, 0]], ids=["another", "the same again"])
+def test_leave_one_out_agreement_of_chosen_rows_and_groups(as_format, last):
+    rows = [3, [0, 2], (6,), np.array(last)]
     sums = np.column_stack([TIED[:, np.atleast_1d(row)].sum(axis=1) for row in rows])
     effects = OTHER[:, :4]
     result = leave_one_out_agreement(as_format(TIED), effects, rows=rows)
@@ -805,7 +806,15 @@ def test_one_row_of_attributions_must_still_be_a_matrix():
         ),
         (
             lambda: leave_one_out_agreement(TIED, OTHER, rows=[0, 7]),
-            "rows must be training rows 0..6 or groups of them",
+            "rows must be training rows 0..6, or groups of one or more of them; got 7",
+        ),
+        (
+            lambda: leave_one_out_agreement(TIED, OTHER, rows=[[3, 3], 6]),
+            "rows must hold distinct training rows in each group, but one has row 3 2 times",
+        ),
+        (
+            lambda: leave_one_out_agreement(TIED, OTHER, rows=3),
+            "rows must be a list of training rows, such as [3]",
         ),
         (
             lambda: leave_one_out_agreement(TIED, np.zeros(TIED.shape)),

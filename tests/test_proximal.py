@@ -18,15 +18,15 @@ from test_solvers import (
 
 from skattrib._svm import crammer_singer as solver
 from skattrib._svm import factors, newton_system, proximal, row_blocks
-from skattrib._svm.ascent import Ascent
 from skattrib._svm.crammer_singer import crammer_singer, crammer_singer_path
+from skattrib._svm.search import Search
 
 MODULES = [proximal, newton_system, factors, row_blocks]
 
 
 def solve(data, C, engine, tol=None, max_iter=3000, seed=1, dual_init=None, canonical=False):
     tol = tol or data.tol
-    search = Ascent(data.X, data.y, C, data.K, data.s, data.bias, dual_init)
+    search = Search(data.X, data.y, C, data.K, data.s, data.bias, dual_init)
     work = solver._solve(search, None, tol, max_iter, seed, 0, canonical, engine)
     return search.result(work, tol)
 
@@ -109,11 +109,15 @@ def test_every_way_to_newton_steps_agrees(K, monkeypatch):
     C = data.C(200.0)
     usual = solve(data, C, "proximal", 1e-6)
     changes = {
-        "conjugate gradients": {"LARGEST_FACTOR": 0, "SMALL_FACTOR": 0},
-        "one average class": {"LARGEST_FACTOR": 0, "SMALL_FACTOR": 0, "LARGEST_PRECONDITIONER": 60},
-        "diagonal": {"LARGEST_FACTOR": 0, "SMALL_FACTOR": 0, "LARGEST_PRECONDITIONER": 0},
+        "conjugate gradients": {"MOST_FACTORIZED": 0, "ALWAYS_FACTORIZED": 0},
+        "one average class": {
+            "MOST_FACTORIZED": 0,
+            "ALWAYS_FACTORIZED": 0,
+            "LARGEST_PRECONDITIONER": 60,
+        },
+        "diagonal": {"MOST_FACTORIZED": 0, "ALWAYS_FACTORIZED": 0, "LARGEST_PRECONDITIONER": 0},
         "factors that follow nothing": {"LARGEST_BORDER": 0, "LARGEST_UPDATE": 0},
-        "factors after conjugate gradients": {"SMALL_FACTOR": 0, "SHORT": 1},
+        "factors after conjugate gradients": {"ALWAYS_FACTORIZED": 0, "SHORT": 1},
         "unpaired": {"MOST_PAIRED": 0},
         "rows converted when needed": {"KEPT": 0},
         "candidate classes": {"CLASSES": 2, "CANDIDATES": 5},
@@ -143,7 +147,7 @@ def test_factors_follow_their_rows(by_edges, listed, sparse_rows, monkeypatch):
     rng = np.random.default_rng(0)
     n, d, K, width = 30, 4, 7, 5
     X = rng.normal(size=(n, d))
-    rows = row_blocks.Rows(sparse.csr_array(X) if sparse_rows else X, True, np.arange(n))
+    rows = row_blocks.RowBlocks(sparse.csr_array(X) if sparse_rows else X, True, np.arange(n))
     phi = np.column_stack([X, np.ones(n)])
     scale = rng.uniform(0.1, 3.0, n)
     classes = np.array([rng.permutation(K)[:width] for _ in range(n)]) if listed else None
@@ -160,7 +164,7 @@ def test_factors_follow_their_rows(by_edges, listed, sparse_rows, monkeypatch):
                 H += scale[i] * np.kron(
                     np.diag(e) - np.outer(e, e) / len(J), np.outer(phi[i], phi[i])
                 )
-        system = newton_system.Newton(rows, free.copy(), scale, classes, K)
+        system = newton_system.NewtonSystem(rows, free.copy(), scale, classes, K)
         system.by_edges, system.paired = by_edges, not (sparse_rows or listed)
         G = rng.normal(size=(K, d + 1))
         found = system._factor(kept).solve(G)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context, get_config
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.random_projection import GaussianRandomProjection
@@ -291,6 +292,18 @@ def test_exemplar_svm_in_parallel(same_class):
     # the SVM sees the rows of all classes
     everything = ExemplarSVMExplainer(random_state=0).fit(X, y).attribute(test)
     assert_array_equal(T[:, y == "b"], everything[:, y == "b"])
+
+
+@pytest.mark.parametrize("n_jobs", (1, 2))
+def test_exemplar_svms_see_the_configuration_of_scikit_learn(n_jobs, monkeypatch):
+    X, y, test = problem()
+    e = ExemplarSVMExplainer(n_jobs=n_jobs).fit(X, y)
+    seen, plane = [], e._plane
+    spy = lambda row: seen.append(get_config()["assume_finite"]) or plane(row)  # noqa: E731
+    monkeypatch.setattr(e, "_plane", spy)
+    with config_context(assume_finite=True):
+        e.attribute(test)
+    assert seen == [True] * len(test)
 
 
 def test_exemplar_svm_of_constant_features_knows_nothing():

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from sklearn.utils import gen_batches
 
+from .._arrays import of_class
+
 BATCH = 256  # test rows scored at a time
 
 
@@ -14,7 +16,7 @@ def explanations(explainer, train, test, rows, predicted, targets, top) -> Itera
     for batch in gen_batches(len(rows), BATCH):
         j = rows[batch]
         X, target = test.X[j], targets[j]
-        outputs = decision_values(explainer, X, target)
+        outputs = target_values(explainer, X, target)
         strongest = [
             explainer.top_k(X, top, target=target, largest=largest) for largest in (True, False)
         ]
@@ -47,14 +49,12 @@ def _ranked(values, indices, sign, train):
     ]
 
 
-def decision_values(explainer, X, targets):
+def target_values(explainer, X, targets):
     """Return the decision value of one class for each row, or None without a head."""
     if not hasattr(explainer, "decision_function"):
         return [None] * X.shape[0]
-    f, classes = explainer.decision_function(X), explainer.classes_
-    if len(classes) == 2:
-        return np.where(targets == classes[1], f, -f)
-    return f[np.arange(len(f)), np.searchsorted(classes, targets)]
+    codes = np.searchsorted(explainer.classes_, targets)
+    return of_class(explainer.decision_function(X), codes)
 
 
 def same_labels(a, b):

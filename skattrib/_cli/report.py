@@ -11,7 +11,7 @@ from scipy import sparse
 
 from ..label_issues import find_label_issues
 from .inputs import InputError
-from .records import decision_values, same_labels
+from .records import same_labels, target_values
 from .report_page import PAGE
 from .tables import cell, printable, warnings_as_notes
 
@@ -136,7 +136,7 @@ def _explained(explainer, train, test, row, predicted, targets, top, shape):
                 for c, text in zip(columns, _values(train, i, columns), strict=True)
             ],
         }
-    output, bound = decision_values(explainer, X, target)[0], ""
+    output, bound = target_values(explainer, X, target)[0], ""
     if hasattr(explainer, "decision_error_bound"):
         bound = f"{explainer.decision_error_bound(X, target)[0]:.2g}"
     verdict = None

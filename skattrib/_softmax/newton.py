@@ -7,7 +7,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-from .hessian import ClassBlocks, Factor, Kronecker, conjugate_gradients
+from .._conjugate_gradients import conjugate_gradients
+from .hessian import KFAC, Cholesky, ClassBlocks
 from .loss import SoftmaxLoss
 
 # Newton systems up to this order are solved by factorization, larger ones by conjugate gradients
@@ -51,9 +52,9 @@ def _better(solver, iterations):
     """The inverse to precondition the next Newton step with, given the iterations of the last."""
     loss = solver.loss
     # a factor costs as much as this many products with H
-    if iterations > max(STALE, (loss.shape[0] - 1) * loss.shape[1] // 32) and Factor.fits(loss):
-        return Factor(loss, ridge=1e-14)
-    if isinstance(solver, Kronecker):
+    if iterations > max(STALE, (loss.shape[0] - 1) * loss.shape[1] // 32) and Cholesky.fits(loss):
+        return Cholesky(loss, ridge=1e-14)
+    if isinstance(solver, KFAC):
         if iterations > STALE and ClassBlocks.fits(loss):
             return ClassBlocks(loss)
         solver.update()
@@ -89,12 +90,12 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
         if (error if complete else step) <= tol or iteration == max_iter:
             break
         if direct:
-            direction = -Factor(loss, ridge=1e-14).solve(gradient[None])[0]
+            direction = -Cholesky(loss, ridge=1e-14).solve(gradient[None])[0]
         else:
             # K-FAC is exact at theta = 0
             if precondition is None:
-                solver = _better(solver, iterations) if solver else Kronecker(loss, floor=1e-12)
-            found, iterations = conjugate_gradients(
+                solver = _better(solver, iterations) if solver else KFAC(loss, floor=1e-12)
+            found, iterations, _ = conjugate_gradients(
                 loss.product,
                 (precondition or solver).solve,
                 -gradient[None],

@@ -11,8 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from ._crammer_singer import instruction_set
-from .ascent import Ascent, CrammerSingerResult
+from .ascent import ascend, ease
 from .proximal import proximal_point, settle_duals
+from .search import CrammerSingerResult, Search
 
 __all__ = [
     "CrammerSingerResult",
@@ -155,7 +156,7 @@ def crammer_singer(
     Lasso problems", SIAM J. Optim. 2018.
     """
     _check_search(tol, max_iter)
-    search = Ascent(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
+    search = Search(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
     if coef_init is not None:
         shape = search.K, X.shape[1] + search.bias
         if dual_init is None or np.shape(coef_init) != shape:
@@ -222,7 +223,7 @@ def crammer_singer_path(
         start = time.perf_counter()
         if last is not None:
             dual_init = last.dual * (Cs[k] / last_C)
-        search = Ascent(X, y, Cs[k], n_classes, sample_weight, fit_intercept, dual_init)
+        search = Search(X, y, Cs[k], n_classes, sample_weight, fit_intercept, dual_init)
         work = _solve(search, W, tol, max_iter, seed, verbose, canonical)
         last, last_C = search.result(work, tol), Cs[k]
         W = np.column_stack([last.coef, last.intercept]) if fit_intercept else last.coef
@@ -266,7 +267,7 @@ def _solve(search, W, tol, max_iter, seed, verbose, canonical=False, engine="aut
     # steps that overflow are not taken
     with np.errstate(over="ignore", invalid="ignore"):
         work = _search(search, W, tol, max_iter, seed, verbose, engine)
-        if canonical and search.gap <= tol * search.objective and work < max_iter:
+        if canonical and search.solved(tol) and work < max_iter:
             work += settle_duals(search, tol, max_iter - work, verbose)
     return work
 
@@ -286,19 +287,19 @@ def _search(search, W, tol, max_iter, seed, verbose, engine):
     if not hard or first or len(search.rows) == 0:
         most = max_iter if engine == "ascent" else min(max_iter, patience)
         goal = max(tol, HANDOVER) if first else tol
-        work = search.run(goal, most, seed, verbose)
-        while tol < goal and search.gap <= goal * search.objective and work < most:
+        work = ascend(search, goal, most, seed, verbose)
+        while tol < goal and search.solved(goal) and work < most:
             goal = max(tol, 0.1 * goal)
-            work += search.run(goal, min(A_DECADE, most - work), seed, verbose)
-        if search.gap <= tol * search.objective or work >= max_iter:
+            work += ascend(search, goal, min(A_DECADE, most - work), seed, verbose)
+        if search.solved(tol) or work >= max_iter:
             return work
         W = search.augmented()
     elif W is None:
-        W, work = search.easier(min(EASY, search.difficulty), min(max_iter, PATIENCE), seed)
+        W, work = ease(search, min(EASY, search.difficulty), min(max_iter, PATIENCE), seed)
     work += proximal_point(search, W, tol, max_iter - work, verbose)
-    if search.gap <= tol * search.objective:
+    if search.solved(tol):
         return work
-    return work + search.run(tol, min(max_iter - work, patience), seed, verbose)
+    return work + ascend(search, tol, min(max_iter - work, patience), seed, verbose)
 
 
 def _warn(result, difficulty, tol):

@@ -5,13 +5,14 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from scipy.linalg.blas import ssyrk
 
+from .._conjugate_gradients import conjugate_gradients
 from .factors import EdgeFactor, Edges, WeightFactor
-from .row_blocks import Rows
+from .row_blocks import RowBlocks
 
 # Newton systems are factorized up to this many unknowns, always up to fewer, and solved by
 # conjugate gradients beyond
-LARGEST_FACTOR = 4096
-SMALL_FACTOR = 400
+MOST_FACTORIZED = 4096
+ALWAYS_FACTORIZED = 400
 
 # up to this many classes H is built class pair by class pair
 MOST_PAIRED = 16
@@ -41,7 +42,7 @@ class Kept:
         self.factor = None
 
 
-class Newton:
+class NewtonSystem:
     """H = I + sum_i scale_i (I_J - 1 1^T / |J|) x_i x_i^T over rows free on their classes J."""
 
     def __init__(self, rows, free, scale, classes, n_classes):
@@ -63,12 +64,12 @@ class Newton:
         self.paired = self.K <= MOST_PAIRED and not sp.issparse(self.rows.X)
         self.by_edges = self.n_edges <= (weights if self.paired else 2 * weights)
         smallest = self.n_edges if self.by_edges else weights
-        worthwhile = smallest > SMALL_FACTOR and self._costs_less_than_factor(smallest)
+        worthwhile = smallest > ALWAYS_FACTORIZED and self._costs_less_than_factor(smallest)
         if kept.by_classes and worthwhile:
             D, kept.by_classes = self._iterative(G, kept, SHORT)
             if kept.by_classes:
                 return D
-        if kept.by_factor and smallest <= LARGEST_FACTOR:
+        if kept.by_factor and smallest <= MOST_FACTORIZED:
             for _ in range(2):
                 try:
                     D = -self._factor(kept).solve(G)
@@ -159,7 +160,7 @@ class Newton:
             diagonal = np.ones((K, width))
             for part, block in self.rows.blocks():
                 square = block.multiply(block) if sp.issparse(block) else block**2
-                own = Rows(self.rows.X, self.rows.bias, self.rows.rows[part], square)
+                own = RowBlocks(self.rows.X, self.rows.bias, self.rows.rows[part], square)
                 classes = None if self.classes is None else self.classes[part]
                 diagonal += own.weights(self.free[part] * weight[part, None], K, classes)
             return lambda R: R / diagonal
@@ -202,29 +203,18 @@ class Newton:
         if self.quick is None:
             # a tenth of the residual is within reach of float32 products
             rows = None if self.rows.kept is None else self.rows.kept.astype(np.float32)
-            self.quick = Rows(self.rows.X, self.rows.bias, self.rows.rows, rows, np.float32)
+            self.quick = RowBlocks(self.rows.X, self.rows.bias, self.rows.rows, rows, np.float32)
             parts = self.free, 1.0 / self.size, self.scale[:, None]
             self.share = [part.astype(np.float32) for part in parts]
         try:
             precondition = self._preconditioner()
         except la.LinAlgError:
             precondition = np.copy
-        D, iterations = self._conjugate_gradients(G, precondition, longest)
-        return D, iterations < longest
-
-    def _conjugate_gradients(self, G, precondition, longest):
-        D, r = np.zeros_like(G), -G
-        z = precondition(r)
-        p, rz = z, np.vdot(r, z)
-        goal = RESIDUAL**2 * rz
-        for iteration in range(longest):
-            Hp = self._product(p)
-            step = rz / np.vdot(p, Hp)
-            D += step * p
-            r = r - step * Hp
-            z = precondition(r)
-            rz, last = np.vdot(r, z), rz
-            if not rz > goal:
-                return D, iteration if rz >= 0.0 else longest
-            p = z + (rz / last) * p
-        return D, longest
+        D, _, solved = conjugate_gradients(
+            lambda V: self._product(V[0])[None],
+            lambda R: precondition(R[0])[None],
+            -G[None],
+            RESIDUAL,
+            longest,
+        )
+        return D[0], solved[0]

@@ -17,8 +17,8 @@ Lasso problems", SIAM J. Optim. 2018.
 import numpy as np
 
 from ._crammer_singer import proximal_slope, proximal_step
-from .newton_system import Kept, Newton
-from .row_blocks import Rows
+from .newton_system import Kept, NewtonSystem
+from .row_blocks import RowBlocks
 
 # rows with less slack than this, in units of the margin, take part in a step from the start; in
 # later steps those with less than twice what scores moved by in the one before
@@ -35,8 +35,8 @@ MOST_STALLED = 30
 # so many Newton steps in a row that promise less than so many times P, for nothing, are rounding
 MOST_STUCK, RESOLUTION = 5, 1e-12
 
-# the last rho is a power of this, this one at least; how closely it is searched for and solved
-STAIR, LOWEST_RUNG = 4.0, 2
+# the last rho is one of these powers of four; how closely it is searched for and solved
+STAIR, LOWEST_RUNG, HIGHEST_RUNG = 4.0, 2, 50
 ROUGH, SETTLED, FEW = 1e-4, 1e-15, 10
 
 # beyond this rho float64 resolves too little
@@ -53,7 +53,7 @@ class Step:
         self.kept = kept
         self.search, self.rho, self.W, self.at_zero = search, rho, W, at_zero
         self.K = search.K
-        self.rows = Rows(search.X, search.bias, rows)
+        self.rows = RowBlocks(search.X, search.bias, rows)
         self._start(rows, self.rows)
         # what all the other rows contribute
         self.rest = search.augmented() + self.rows.weights(self.held, self.K, self.classes)
@@ -78,7 +78,7 @@ class Step:
 
     def extend(self, rows):
         """Lets more rows move."""
-        more = Rows(self.search.X, self.search.bias, rows)
+        more = RowBlocks(self.search.X, self.search.bias, rows)
         classes = None
         if self.K > CLASSES:
             classes = self.search.duals.candidates(rows, more, self.W, self.classes.shape[1])
@@ -117,7 +117,7 @@ class Step:
             free = value > 0.0
             place = np.arange(len(own)), own
             free[place] = value[place] > -cap
-            system = Newton(self.rows, free, step, self.classes, self.K)
+            system = NewtonSystem(self.rows, free, step, self.classes, self.K)
             D = system.direction(G, self.kept)
             slope = np.vdot(G, D)
             stuck = stuck + 1 if -slope <= small and off >= 0.9 * last else 0
@@ -173,74 +173,107 @@ class Step:
         return t
 
 
-def proximal_point(search, W, tol, max_iter, verbose):
-    """Steps of growing rho from search's duals and any W; returns the number of Newton steps.
+class Centre:
+    """Where the next step starts: any W beside the search's duals, and the slack of rows there."""
 
-    A step that meets its accuracy cannot lower D, though the gap may rise on the way. One that
-    lowers D, kept from its accuracy by rounding, is taken back and tried with a smaller rho.
-    """
-    rows = search.rows
-    slack = np.empty(len(rows), dtype=np.float32)
-    rho = min(1.0, 5.0 / np.sqrt(search.difficulty))
-    if search.certify() <= tol * search.objective:
-        return 0
-    dual = search.objective - search.gap
-    gap, primal = search.gap_at(W, slack)
-    kept = Kept()
-    loose, near, work, best, stalled = LOOSE, NEAR, 0, gap, 0
-    while work < max_iter and stalled < MOST_STALLED and np.isfinite(gap):
-        inside = np.flatnonzero(slack < near)
-        kept.renew()
-        step = Step(search, rows[inside], W, rho, kept)
-        score, accuracy = step.score.copy(), loose
+    def __init__(self, search, W):
+        self.search, self.W = search, W
+        self.dual = search.objective - search.gap
+        self.slack = np.empty(len(search.rows), dtype=np.float32)
+        self.gap, self.primal = search.gap_at(W, self.slack)
+
+    def take(self, step, inside, near, accuracy, tol, longest):
+        """Solves a step, as closely as it takes where it may be the last; whether that was met.
+
+        Rows with less slack than near at its end, if not inside, are let in.
+        """
+        search, rows, slack = self.search, self.search.rows, self.slack
         while True:
-            longest = min(LONGEST_STEP, max_iter - work) - step.n_newton
-            met = step.solve(accuracy, 0.1 * gap, RESOLUTION * primal, longest)
+            left = min(LONGEST_STEP, longest) - step.n_newton
+            met = step.solve(accuracy, 0.1 * self.gap, RESOLUTION * self.primal, left)
             search.gap_at(step.W, slack)
             outside = np.ones(len(rows), dtype=bool)
             outside[inside] = False
             some_left = (outside & (slack < 0.0)).any()
             if met and some_left:
-                new = np.flatnonzero(outside & (slack < 0.5 * near))
+                new = np.flatnonzero(outside & (slack < near))
                 inside = np.concatenate([inside, new])
                 step.extend(rows[new])
                 continue
             search.replace(step.rows.rows, step.classes, step.value)
             due = slice(None) if some_left else inside
             part = slack[due]
-            gap, primal = search.gap_at(step.W, part, rows[due])
+            self.gap, self.primal = search.gap_at(step.W, part, rows[due])
             slack[due] = part
-            if gap > tol * primal:
-                break
+            if self.gap > tol * self.primal:
+                return met
             # W(beta), which is returned, is as good as W only after a step solved closely
-            if search.certify() <= tol * search.objective:
-                return work + max(step.n_newton, 1)
+            search.certify()
             accuracy *= 1e-2
-            met = met and accuracy >= CLOSEST
-            if not met:
-                break
-        n = step.n_newton
-        work += max(n, 1)
+            if search.solved(tol) or not met or accuracy < CLOSEST:
+                return False
+
+    def move(self, step, best):
+        """Goes to where a step ended; takes it back if it lowered D and brought no better gap."""
+        if self.primal - self.gap >= self.dual or self.gap < best:
+            self.W, self.dual = step.W, self.primal - self.gap
+        else:
+            self.search.replace(step.rows.rows, step.classes, step.held)
+            self.gap, self.primal = self.search.gap_at(self.W, self.slack)
+
+
+class Schedule:
+    """How the next step is taken, from how the last one went."""
+
+    def __init__(self, difficulty, gap):
+        self.rho = min(1.0, 5.0 / np.sqrt(difficulty))
+        self.loose, self.near, self.best, self.stalled = LOOSE, NEAR, gap, 0
+
+    def follow(self, met, n_newton, moved, gap):
+        """After a step of so many Newton steps that moved scores by at most so much."""
+        # the next step will hardly go further
+        self.near = min(NEAR, 2.0 * moved)
+        if gap < 0.7 * self.best:
+            self.stalled = 0
+        else:
+            self.stalled += 1 if met and self.rho < HIGHEST else 3
+            self.loose = max(0.1 * self.loose, TIGHTEST)
+        self.best = min(self.best, gap)
+        n = n_newton
+        factor = 0.1 if not met else 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
+        self.rho = min(factor * self.rho, HIGHEST)
+
+
+def proximal_point(search, W, tol, max_iter, verbose):
+    """Steps of growing rho from search's duals and any W; returns the number of Newton steps.
+
+    A step that meets its accuracy cannot lower D, though the gap may rise on the way. One that
+    lowers D, kept from its accuracy by rounding, is taken back and tried with a smaller rho.
+    """
+    if search.certify() <= tol * search.objective:
+        return 0
+    centre, kept, work = Centre(search, W), Kept(), 0
+    plan = Schedule(search.difficulty, centre.gap)
+    while work < max_iter and plan.stalled < MOST_STALLED and np.isfinite(centre.gap):
+        inside = np.flatnonzero(centre.slack < plan.near)
+        kept.renew()
+        step = Step(search, search.rows[inside], centre.W, plan.rho, kept)
+        score = step.score.copy()
+        met = centre.take(step, inside, 0.5 * plan.near, plan.loose, tol, max_iter - work)
+        work += max(step.n_newton, 1)
+        if search.solved(tol):
+            return work
         if verbose:
             print(
-                f"[crammer_singer] Newton step {work}: relative gap {gap / primal:.2e} at rho = "
-                f"{rho:.1e}, {np.count_nonzero(slack <= 0)} open rows"
+                f"[crammer_singer] Newton step {work}: relative gap "
+                f"{centre.gap / centre.primal:.2e} at rho = {plan.rho:.1e}, "
+                f"{np.count_nonzero(centre.slack <= 0)} open rows"
             )
-        # the next step will hardly go further
-        near = min(NEAR, 2.0 * abs(step.score[: len(score)] - score).max(initial=0.0))
         # what was too inaccurate will not do for a larger rho
         kept.by_factor |= not kept.by_classes
-        better = gap < 0.7 * best
-        stalled = 0 if better else stalled + (1 if met and rho < HIGHEST else 3)
-        loose = loose if better else max(0.1 * loose, TIGHTEST)
-        if primal - gap >= dual or gap < best:
-            W, dual = step.W, primal - gap
-        else:
-            search.replace(step.rows.rows, step.classes, step.held)
-            gap, primal = search.gap_at(W, slack)
-        best = min(best, gap)
-        rho *= 0.1 if not met else 5.0 if n <= 4 else 3.0 if n <= 7 else 2.0 if n <= 14 else 1.5
-        rho = min(rho, HIGHEST)
+        centre.move(step, plan.best)
+        moved = abs(step.score[: len(score)] - score).max(initial=0.0)
+        plan.follow(met, step.n_newton, moved, centre.gap)
     return work
 
 
@@ -254,16 +287,34 @@ def settle_duals(search, tol, max_iter, verbose):
     target = 0.5 * tol * search.objective
     # a row between two classes adds about C s_i / (3 rho)
     guess = search.cap[rows[known < 0.0]].sum() / (3.0 * target)
-    if guess == 0.0:
+    if not 0.0 < guess < STAIR**HIGHEST_RUNG:
         return 0
-    if search.work[0].dtype == np.float32:
-        search.use_float64()
+    search.use_float64()
     rung = max(int(np.floor(np.log(guess) / np.log(STAIR))), LOWEST_RUNG)
-    accuracy, climbed, found = ROUGH, False, None
     # at the centre alpha = 0 rows of slack 2 / rho have all their mass on one class
     inside = known < 8.0 / STAIR**rung
     step = Step(search, rows[inside], W, STAIR**rung, Kept(), at_zero=True)
-    while True:
+    value = _climb(search, step, inside, rung, target, max_iter)
+    search.replace(step.rows.rows, step.classes, value)
+    far = np.sqrt(np.sum((search.augmented() - W) ** 2))
+    due = rows[inside | (known <= far * search.reach)]
+    gap = search.measure(due, np.empty(len(due), dtype=np.float32))
+    if verbose:
+        print(
+            f"[crammer_singer] {step.n_newton} Newton steps to the duals of rho = {step.rho:.1e}: "
+            f"relative gap {gap / search.objective:.2e}"
+        )
+    if not search.solved(tol):
+        search.replace(step.rows.rows, step.classes, step.held)
+        search.certify()
+    return step.n_newton
+
+
+def _climb(search, step, inside, rung, target, max_iter):
+    """Values at the smallest rung whose gap is at most target; marks the rows let in as inside."""
+    W, known = step.W, search.slack
+    accuracy, climbed, found = ROUGH, False, None
+    while rung <= HIGHEST_RUNG:
         step.rho = STAIR**rung
         step.kept.renew()
         longest = min(LONGEST_STEP if found is None else FEW, max_iter - step.n_newton)
@@ -271,11 +322,11 @@ def settle_duals(search, tol, max_iter, verbose):
         far = np.sqrt(np.sum((step.W - W) ** 2))
         due = np.flatnonzero(~inside & (known - far * search.reach < 3.0 / step.rho))
         slack = np.empty(len(due), dtype=np.float32)
-        search.gap_at(step.W, slack, rows[due])
+        search.gap_at(step.W, slack, search.rows[due])
         new = due[slack < 3.0 / step.rho]
         if met and len(new):
             inside[new] = True
-            step.extend(rows[new])
+            step.extend(search.rows[new])
             found = None
         elif not met:
             break
@@ -289,17 +340,4 @@ def settle_duals(search, tol, max_iter, verbose):
             if accuracy <= SETTLED:
                 break
             accuracy *= 1e-2
-    found = step.value if found is None else found
-    search.replace(step.rows.rows, step.classes, found)
-    far = np.sqrt(np.sum((search.augmented() - W) ** 2))
-    due = rows[inside | (known <= far * search.reach)]
-    gap = search.measure(due, np.empty(len(due), dtype=np.float32))
-    if verbose:
-        print(
-            f"[crammer_singer] {step.n_newton} Newton steps to the duals of rho = {step.rho:.1e}: "
-            f"relative gap {gap / search.objective:.2e}"
-        )
-    if not gap <= tol * search.objective:
-        search.replace(step.rows.rows, step.classes, step.held)
-        search.certify()
-    return step.n_newton
+    return step.value if found is None else found

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 KEPT, PIECE, FEWEST = 0.125, 2**17, 512
 
 
-class Rows:
+class RowBlocks:
     """Some rows of X, with the constant feature, as float64 blocks."""
 
     def __init__(self, X, bias, rows, kept=None, dtype=np.float64):
@@ -44,7 +44,7 @@ class Rows:
     def take(self, some):
         """A subset of them."""
         kept = None if self.kept is None else self.kept[some]
-        return Rows(self.X, self.bias, self.rows[some], kept)
+        return RowBlocks(self.X, self.bias, self.rows[some], kept)
 
     def join(self, other):
         """Both sets."""
@@ -53,7 +53,7 @@ class Rows:
             stack = sp.vstack if sp.issparse(self.kept) else np.concatenate
             kept = stack([self.kept, other.kept])
             kept = sp.csr_array(kept) if sp.issparse(kept) else kept
-        return Rows(self.X, self.bias, np.concatenate([self.rows, other.rows]), kept)
+        return RowBlocks(self.X, self.bias, np.concatenate([self.rows, other.rows]), kept)
 
     def scores(self, W, classes=None):
         """W x of each row, for all classes or the listed ones."""

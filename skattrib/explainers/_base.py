@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .._checks import codes_of
+from .._checks import canonical_csr, codes_of
 from . import _scoring
 
 __all__ = [
@@ -44,20 +44,20 @@ fit_context: Callable[[F], F] = _fit_context(prefer_skip_nested_validation=True)
 def check_training_data(estimator, X, y, classes=None):
     """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64."""
     X, y = validate_data(
-        estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+        estimator, canonical(X), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
     )
     check_classification_targets(y)
     _check_size(estimator, X)
     if classes is not None:
         estimator.classes_ = classes
-        return canonical(X), codes_of(y, classes, "label of y")
+        return X, codes_of(y, classes, "label of y")
     estimator.classes_, codes = np.unique(y, return_inverse=True)
     if len(estimator.classes_) < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs rows of at least 2 classes, but y contains only "
             f"one class: {estimator.classes_.tolist()[0]!r}"
         )
-    return canonical(X), codes
+    return X, codes
 
 
 def check_weights(X, codes, classes, sample_weight, class_weight):
@@ -90,29 +90,31 @@ def _balanced(codes, weight):
 def check_rows(estimator, X):
     """Rows of the width and names that the estimator knows, C-ordered or canonical CSR."""
     X = validate_data(
-        estimator, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+        estimator,
+        canonical(X),
+        reset=False,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        order="C",
     )
     _check_size(estimator, X)
-    return canonical(X)
+    return X
 
 
 def _check_size(estimator, X):
     """Refuses rows whose squares overflow: no attribution would be finite."""
     values = X.data if sp.issparse(X) else X
     largest = max(values.max(initial=0), -values.min(initial=0))
-    if largest > estimator._largest(X.dtype) / np.sqrt(X.shape[1]):
+    if largest > estimator._largest_norm(X.dtype) / np.sqrt(X.shape[1]):
         raise ValueError(
             f"features as large as {largest:.1e} are beyond what {type(estimator).__name__} can "
             f"square and sum in {X.dtype}: scale the features"
         )
 
 
-def canonical(X):
-    """Sparse X with sorted, unique columns, on a copy if need be."""
-    if sp.issparse(X) and not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return X
+def canonical(X, name="X"):
+    """Sparse X as canonical CSR, on a copy if need be; anything else as it is."""
+    return canonical_csr(X, name) if sp.issparse(X) else X
 
 
 class BaseExplainer(
@@ -134,7 +136,7 @@ class BaseExplainer(
     def _predict_codes(self, X): ...
 
     @staticmethod
-    def _largest(dtype):
+    def _largest_norm(dtype):
         """Norm that a row may have at most."""
         return 1e-3 * np.sqrt(np.finfo(dtype).max)
 
@@ -188,7 +190,7 @@ class BaseExplainer(
         if target is None:
             return _scoring.Target(self._predict_codes(X))
         if sp.issparse(target):
-            target = target.toarray()
+            target = canonical(target, "target").toarray()
         target = np.asarray(target)
         if target.ndim == 0:
             return _scoring.Target(np.full(m, codes_of(target, self.classes_, "target")))

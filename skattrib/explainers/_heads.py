@@ -186,7 +186,7 @@ class LinearHead(ClassifierMixin, BaseEstimator):
         return tags
 
     @staticmethod
-    def _largest(dtype):
+    def _largest_norm(dtype):
         return np.finfo(dtype).max
 
     def __sklearn_is_fitted__(self):

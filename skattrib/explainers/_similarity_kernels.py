@@ -2,10 +2,10 @@
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import Parallel, delayed
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import row_norms
+from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import batches, full, products
 from . import _scoring

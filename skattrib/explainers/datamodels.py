@@ -10,14 +10,23 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, enet_path
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays import batches
-from ..retraining.refits import decisions_of, derived, draw_seed, draw_subset, refit, run, run_kept
+from .._arrays import batches, logits
+from ..retraining.refits import (
+    decision_values,
+    derived,
+    draw_seed,
+    draw_subset,
+    refit,
+    run,
+    run_kept,
+)
 from ..retraining.result_folder import ModelFolder, digest, key_of
 from . import _scoring
 from ._base import HasMethods, Interval, check_training_data, fit_context
 from ._heads import HeadExplainer
 
-ROWS = 64  # explained at a time
+# rows explained at a time
+EXPLAINED_ROWS = 64
 
 
 class _RefitKernel(_scoring.Kernel):
@@ -43,7 +52,7 @@ class _RefitKernel(_scoring.Kernel):
         """As for every kernel, but over test rows first: outputs are dear."""
         one = np.ones((1, _scoring.COLUMNS), dtype=X.dtype)
         for group in groups:
-            for rows in batches(len(group.rows), ROWS):
+            for rows in batches(len(group.rows), EXPLAINED_ROWS):
                 T = self.values((X[group.rows[rows]], group.weights[rows]))
                 for columns in batches(self.n_samples, _scoring.COLUMNS):
                     block = np.ascontiguousarray(T[:, columns], dtype=X.dtype)
@@ -64,8 +73,10 @@ class _Decisions:
         self.full, self.models, self.n_classes = full, models, n_classes
 
     def __call__(self, X):
-        each = [decisions_of(model, X, self.n_classes) for model in self.models]
-        return decisions_of(self.full, X, self.n_classes), np.array(each)
+        full, *each = [
+            logits(decision_values(model, X, self.n_classes)) for model in (self.full, *self.models)
+        ]
+        return full, np.array(each)
 
 
 class _RefitExplainer(HeadExplainer):
@@ -107,8 +118,7 @@ class _RefitExplainer(HeadExplainer):
         return _Decisions(self.estimator_, self.estimators_, len(self.classes_))
 
     def _decision(self, X):
-        z = decisions_of(self.estimator_, X, len(self.classes_))
-        return z[:, 1] - z[:, 0] if len(self.classes_) == 2 else z
+        return decision_values(self.estimator_, X, len(self.classes_))
 
     def _kernel(self):
         return _RefitKernel(self._decisions, self._attributions, self.n_samples_fit_)
@@ -119,7 +129,7 @@ class _RefitExplainer(HeadExplainer):
         check_is_fitted(self, "n_samples_fit_")
         V = _scoring.label_directions(len(self.classes_))[self._fit_codes]
         out, kernel = np.empty(self.n_samples_fit_), self._kernel()
-        for rows in batches(self.n_samples_fit_, ROWS):
+        for rows in batches(self.n_samples_fit_, EXPLAINED_ROWS):
             T = kernel.values((self._fit_X[rows], V[rows]))
             out[rows] = T[np.arange(len(T)), np.arange(self.n_samples_fit_)[rows]]
         return out

@@ -6,19 +6,17 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
 from .._checks import check_groups
 from .._svm.crammer_singer import crammer_singer
+from .._svm.duals import DENSE_CLASSES
 from . import _scoring
 from ._base import Interval, StrOptions, check_training_data, check_weights, fit_context
 from ._heads import HeadExplainer
-
-# classes up to which duals are kept in a plain array
-LARGEST_DENSE = 64
 
 
 class DualViewExplainer(HeadExplainer):
@@ -209,7 +207,7 @@ class DualViewExplainer(HeadExplainer):
         self.support_ = np.flatnonzero(used)
         self.support_vectors_ = X[self.support_]
         dual = dual[self.support_].T
-        if sp.issparse(dual) and dual.shape[0] <= LARGEST_DENSE:
+        if sp.issparse(dual) and dual.shape[0] <= DENSE_CLASSES:
             # a path keeps all its duals sparse
             dual = dual.toarray()
         self.dual_coef_ = sp.csr_array(dual) if sp.issparse(dual) else np.ascontiguousarray(dual)

@@ -314,7 +314,7 @@ class ExemplarSVMExplainer(_Similarities):
         return self
 
     @staticmethod
-    def _largest(dtype):
+    def _largest_norm(dtype):
         # beyond, LIBLINEAR's Newton steps come to nothing
         return 1e8
 

@@ -8,6 +8,7 @@ from scipy import sparse
 from scipy.stats import rankdata
 from sklearn.utils import Bunch, gen_batches
 
+from .._checks import check_groups
 from ._checks import (
     Attributions,
     as_booleans,
@@ -150,7 +151,8 @@ def leave_one_out_agreement(
         :func:`~skattrib.retraining.leave_one_out_outputs` measures it.
     rows : sequence of length r, optional
         The training row (or the group of rows, whose attributions are summed) that was left out
-        for each column of `effects`. By default all of them, r = n.
+        for each column of `effects`. By default all of them, r = n. A group holds each of its
+        rows once; the same one may have several columns.
     confidence : float, optional
         Level of a percentile bootstrap interval over the test rows, such as 0.95.
     n_resamples : int, default=1000
@@ -214,10 +216,8 @@ def leave_one_out_agreement(
 
 def _group_columns(rows, n):
     """Indicators (n, groups) that sum the columns of each group."""
-    groups = [np.atleast_1d(np.asarray(group)) for group in rows]
-    index = np.concatenate(groups) if groups else np.zeros(0)
-    if index.dtype.kind not in "iu" or not np.all((index >= 0) & (index < n)):
-        raise ValueError(f"rows must be training rows 0..{n - 1} or groups of them.")
+    groups = check_groups(rows, n)
+    index = np.concatenate(groups)
     indptr = np.cumsum([0, *map(len, groups)])
     return sparse.csc_array((np.ones(len(index)), index, indptr), shape=(n, len(groups)))
 

@@ -7,13 +7,17 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import assert_all_finite, check_array, gen_batches
 
+from .._checks import canonical_csr
+
 Attributions = ArrayLike | sparse.sparray | sparse.spmatrix
 
 _BLOCK_SIZE = 2**18  # values of a dense matrix worked on at a time
 
 
 def check_finite(values, name, ensure_all_finite=True):
-    """Float array or CSR of any dimension."""
+    """Float array of any dimension or canonical CSR."""
+    if sparse.issparse(values):
+        values = canonical_csr(values, name)
     # scikit-learn looks for NaN in the sum first, which huge values turn into inf - inf.
     with np.errstate(invalid="ignore"):
         return check_array(
@@ -40,9 +44,6 @@ def check_attributions(attributions, name="attributions", excluded="keep"):
         raise ValueError(
             f"{name} has shape {T.shape}; expected (test rows, training rows), one or more of each."
         )
-    if sparse.issparse(T) and not T.has_canonical_format:
-        T = T.copy()
-        T.sum_duplicates()
     values = T.data if sparse.issparse(T) else T
     lowest, highest = values.min(initial=0.0), values.max(initial=0.0)  # NaN where there is one
     if lowest == -np.inf and highest < np.inf and excluded != "refuse":

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
-from ..retraining.refits import check_classifier, check_rows, derived, draw_seed, refit, run
+from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_entries
 from ._intervals import with_interval
 from ._ranks import global_levels, shuffled_order, top_k_chances
@@ -271,7 +271,7 @@ class _Curve:
         n_repeats,
     ):
         self.levels, (length, because) = global_levels(scores_or_attributions)
-        self.X, self.y, self.X_test, self.y_test, self.weight = check_rows(
+        self.X, self.y, self.X_test, self.y_test, self.weight = check_refit_data(
             X, y, X_test, y_test, sample_weight
         )
         check_entries(self.y, "y", length, because)

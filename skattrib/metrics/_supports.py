@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.utils import Bunch
 
 from .._arrays import count, take
-from ..retraining.refits import check_classifier, check_rows, derived, draw_seed, refit, run
+from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_attributions
 from ._intervals import with_interval
 from ._ranks import shuffled_order
@@ -98,10 +98,10 @@ def data_removal_support(
     >>> data_removal_support([[2.0, 1.0, 0.0]], knn, X, y, [[0.0]], counts=[1, 2]).support
     array([2.])
     """
-    study = _Study(attributions, estimator, X, y, X_test, counts, sample_weight, random_state)
-    flipping = [(row, None) for row in range(study.m)]
-    support = study.support(flipping, n_jobs, verbose, "data_removal_support")
-    return study.result(support, confidence, n_resamples)
+    flips = _Flips(attributions, estimator, X, y, X_test, counts, sample_weight, random_state)
+    flipping = [(row, None) for row in range(flips.m)]
+    support = flips.support(flipping, n_jobs, verbose, "data_removal_support")
+    return flips.result(support, confidence, n_resamples)
 
 
 def mislabel_support(
@@ -160,20 +160,20 @@ def mislabel_support(
     >>> mislabel_support([[2.0, 1.0, 0.0]], knn, X, y, [[0.0]], counts=[1, 2]).support
     array([1.])
     """
-    study = _Study(attributions, estimator, X, y, X_test, counts, sample_weight, random_state)
-    runner_up = study.runner_up()
+    flips = _Flips(attributions, estimator, X, y, X_test, counts, sample_weight, random_state)
+    runner_up = flips.runner_up()
     flipping = list(enumerate(runner_up))
-    support = study.support(flipping, n_jobs, verbose, "mislabel_support")
-    result = study.result(support, confidence, n_resamples)
+    support = flips.support(flipping, n_jobs, verbose, "mislabel_support")
+    result = flips.result(support, confidence, n_resamples)
     return Bunch(**result, runner_up=runner_up)
 
 
-class _Study:
+class _Flips:
     """Checked arguments and the model fitted on all rows, whose predictions are to be flipped."""
 
     def __init__(self, attributions, estimator, X, y, X_test, counts, sample_weight, random_state):
         self.T = check_attributions(attributions)
-        X, y, X_test, _, weight = check_rows(X, y, X_test, None, sample_weight)
+        X, y, X_test, _, weight = check_refit_data(X, y, X_test, None, sample_weight)
         self.data = X, y, X_test, weight
         self.m, self.n = count(X_test), count(X)
         if self.T.shape != (self.m, self.n):

@@ -1,0 +1,175 @@
+"""A Crammer-Singer problem: its arguments, checked, and what the kernels need to know of them."""
+
+from numbers import Real
+
+import numpy as np
+import scipy.sparse as sp
+
+from .._checks import canonical_csr
+from ._crammer_singer import LANES, Problem
+from .duals import aligned_zeros, merge_repeated
+
+# C s ||x||^2 from which duals, in double, no longer resolve a unit of the margin
+MOST_DIFFICULT = 1e24
+
+
+class SVMProblem:
+    """Rows, labels and caps C s_i; rows equal in features and label are solved as one."""
+
+    def __init__(self, X, y, C, n_classes, sample_weight, fit_intercept):
+        _check_rows(X)
+        if not (isinstance(C, Real) and 0 < C < np.inf):
+            raise ValueError(f"C must be a positive number, got {C!r}")
+        self.X, self.bias = X, bool(fit_intercept)
+        self.y, self.K = _checked_labels(y, X.shape[0], n_classes)
+        weight = _checked_weights(sample_weight, X.shape[0])
+        with np.errstate(over="ignore"):
+            self.row_cap = C * weight
+        norms, keys = self._norms()
+        self._check_sizes(norms)
+        norms += self.bias
+        self.difficulty = C * np.average(norms, weights=weight)
+
+        # rows that the solver visits: one for each set of equal rows, none without weight or norm
+        self.shares = merge_repeated(X, self.y, keys, self.row_cap, norms > 0)
+        self.cap = self.shares.total
+        self.rows = np.flatnonzero((self.cap > 0) & (norms > 0)).astype(np.int32)
+        self.empty = np.flatnonzero((self.row_cap > 0) & (norms == 0))
+        with np.errstate(divide="ignore"):
+            self.step = np.minimum(1.0 / norms, 1e30)
+        # scores of classes move by at most this much a unit of ||W||
+        self.reach = np.sqrt(2.0 * norms[self.rows])
+
+    def _norms(self):
+        """||x||^2 of each row, and a number that equal rows share."""
+        n, d = self.X.shape
+        norms, keys = np.empty(n), np.empty(n)
+        self.kernels().norms(np.random.default_rng(0).uniform(1.0, 2.0, d), norms, keys)
+        return norms, keys
+
+    def _check_sizes(self, norms):
+        """Refuses what sums do not hold, or hold without a digit of the gap."""
+        if np.isnan(norms).any():
+            raise ValueError("X has missing values (NaN): impute or drop them")
+        single = self.X.dtype == np.float32
+        largest, cap = norms.max(), self.row_cap.max()
+        norm = np.sqrt(norms)
+        # scores are sums of these
+        product = norm[self.row_cap > 0].max() * (self.row_cap * norm).max()
+        if not (largest < (1e30 if single else 1e250) and cap < (1e30 if single else 1e150)):
+            raise ValueError(
+                f"||x||^2 is up to {largest:.1e} and C * sample_weight up to {cap:.1e}, beyond "
+                f"what {self.X.dtype} sums hold: scale the features"
+            )
+        if not product < MOST_DIFFICULT:
+            raise ValueError(
+                f"C * sample_weight * ||x||^2 is up to {product:.1e}, where rounding is larger "
+                "than the margin: scale the features or lower C"
+            )
+        if not cap > 1e-200:
+            raise ValueError(f"C * sample_weight is at most {cap:.1e}: raise C or the weights")
+
+    def kernels(self):
+        """The compiled kernels on these rows; they need `attach` for all but norms."""
+        X, csr = self.X, {}
+        if sp.issparse(X):
+            csr["indices"] = X.indices.astype(np.int32, copy=False)
+            csr["indptr"] = X.indptr.astype(np.int64, copy=False)
+        return Problem(
+            X.data if csr else X,
+            n_rows=X.shape[0],
+            n_features=X.shape[1],
+            n_classes=self.K,
+            y=self.y,
+            bias=self.bias,
+            **csr,
+        )
+
+    def kernels_at(self, w, b, duals):
+        """The kernels beside these weights and duals, which they change in place."""
+        kernels = self.kernels()
+        margin = None
+        if self.K <= LANES:
+            margin = aligned_zeros((2 * self.K, LANES), w.dtype)
+            margin[self.K :, : self.K] = np.eye(self.K)
+            margin[: self.K] = -np.inf
+            margin[: self.K, : self.K] = 1.0 - np.eye(self.K)
+        kernels.set_state(w, b, self.cap, self.step, margin)
+        duals.attach(kernels, w.dtype)
+        return kernels
+
+    def zero_weights(self, dtype):
+        """Zeroed W and b, laid out for the kernels."""
+        d, padded = self.X.shape[1], -(-self.K // LANES) * LANES
+        shape = (d, padded) if sp.issparse(self.X) else (self.K, -(-d // LANES) * LANES)
+        return aligned_zeros(shape, dtype), aligned_zeros(padded, dtype)
+
+    def feasible_start(self, dual):
+        """Checked duals as CSR of the part below zero, which determines the rest."""
+        if dual.shape != (self.X.shape[0], self.K):
+            raise ValueError(
+                f"dual_init must have shape {(self.X.shape[0], self.K)}, got {dual.shape}"
+            )
+        dual = canonical_csr(dual, "dual_init") if sp.issparse(dual) else dual
+        dual = sp.csr_array(dual, dtype=np.float64)
+        if not np.isfinite(dual.data).all():
+            raise ValueError("dual_init has values that are not finite")
+        row = np.repeat(np.arange(dual.shape[0]), np.diff(dual.indptr))
+        keep = (dual.data < 0) & (dual.indices != self.y[row]) & (self.row_cap[row] > 0)
+        return sp.csr_array(
+            (-dual.data[keep], (self.shares.first[row[keep]], dual.indices[keep])),
+            shape=dual.shape,
+        )
+
+    def spread(self, dual):
+        """Duals of all rows from those of the rows that were visited."""
+        dual = self.shares.spread(dual, self.row_cap)
+        if len(self.empty) == 0:
+            return dual
+        # any feasible value is optimal: the smallest
+        cap, own = self.row_cap[self.empty, None], self.y[self.empty]
+        values = np.repeat(-cap / (self.K - 1), self.K, axis=1)
+        values[np.arange(len(own)), own] = cap[:, 0]
+        if sp.issparse(dual):
+            place = (np.repeat(self.empty, self.K), np.tile(np.arange(self.K), len(own)))
+            return sp.csr_array(dual + sp.csr_array((values.ravel(), place), shape=dual.shape))
+        dual[self.empty] = values
+        return dual
+
+
+def _check_rows(X):
+    if X.dtype not in (np.float32, np.float64):
+        raise ValueError(f"X must be float32 or float64, got {X.dtype}")
+    if sp.issparse(X):
+        if X.format != "csr" or canonical_csr(X, "X") is not X:
+            raise ValueError("sparse X must be CSR in canonical format: X.sum_duplicates()")
+    elif X.ndim != 2 or not X.flags.c_contiguous:
+        raise ValueError("X must be a C-ordered matrix: numpy.ascontiguousarray(X)")
+    n, d = X.shape
+    if n < 1 or d < 1:
+        raise ValueError(f"X has shape {X.shape}: at least one row and one feature are needed")
+
+
+def _checked_labels(y, n, n_classes):
+    """Class indices of n rows, and the number of classes."""
+    y = np.asarray(y)
+    if y.shape != (n,) or y.dtype.kind not in "iu":
+        raise ValueError(f"y must hold {n} class indices, got {y.dtype} of shape {y.shape}")
+    K = int(y.max()) + 1 if n_classes is None else int(n_classes)
+    if K < 2 or y.min() < 0 or y.max() >= K:
+        raise ValueError(
+            f"y must lie in 0..n_classes - 1 with at least two classes; n_classes is {K}, "
+            f"y lies in {y.min()}..{y.max()}"
+        )
+    return np.ascontiguousarray(y, dtype=np.int32), K
+
+
+def _checked_weights(sample_weight, n):
+    if sample_weight is None:
+        return np.ones(n)
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError(f"sample_weight must be {n} finite numbers >= 0")
+    if not weight.any():
+        raise ValueError("sample_weight is zero for every row: nothing to fit")
+    return weight
