@@ -2,6 +2,7 @@
 
 import os
 import sys
+import sysconfig
 from glob import glob
 
 from setuptools import Extension, setup
@@ -9,6 +10,9 @@ from setuptools.command.build_ext import build_ext
 
 # SKATTRIB_CHECK=1 compiles bounds checks into the Cython code and the C kernels (slow; for tests)
 check = os.environ.get("SKATTRIB_CHECK", "0") == "1"
+
+# one binary for every version from 3.11 on; free-threaded builds have no limited API
+abi3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 options = {
     "include_dirs": ["csrc"],
@@ -33,6 +37,9 @@ for extension in extensions:
         "initializedcheck": check,
         "cdivision": True,
     }
+    if abi3:
+        extension.define_macros = [*extension.define_macros, ("Py_LIMITED_API", "0x030b0000")]
+        extension.py_limited_api = True
 
 
 class BuildExt(build_ext):
@@ -43,9 +50,19 @@ class BuildExt(build_ext):
         super().run()
         self.copy_extensions_to_source()
 
+    def build_extensions(self):
+        """Build with the compiler that CC names, such as clang-cl, on Windows as elsewhere."""
+        if self.compiler.compiler_type == "msvc" and "CC" in os.environ:
+            self.compiler.initialize()
+            self.compiler.cc = os.environ["CC"]
+        super().build_extensions()
+
 
 setup(
     ext_modules=extensions,
     cmdclass={"build_ext": BuildExt},
-    options={"build_ext": {"force": check}},
+    options={
+        "build_ext": {"force": check},
+        "bdist_wheel": {"py_limited_api": "cp311" if abi3 else False},
+    },
 )

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.run(args)
             code = 0
         except SystemExit as stop:  # --help, --version
-            code = stop.code or 0
+            code = int(stop.code or 0)
         sys.stdout.flush()
         return code
     except InputError as error:

@@ -228,7 +228,7 @@ def plant_shortcut(
     return X, has_mark
 
 
-def _classes(y):
+def _classes(y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     y = np.asarray(y)
     if y.ndim != 1 or len(y) == 0:
         raise ValueError(f"y has shape {y.shape}; expected one label a row.")

@@ -1,8 +1,10 @@
 """The public contract of every explainer: targets, validation and the forms attributions take."""
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
 from inspect import signature
 from numbers import Integral
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -33,8 +35,10 @@ __all__ = [
     "fit_context",
 ]
 
+F = TypeVar("F", bound=Callable)
+
 # decorates `fit`: parameters are checked against `_parameter_constraints`
-fit_context = _fit_context(prefer_skip_nested_validation=True)
+fit_context: Callable[[F], F] = _fit_context(prefer_skip_nested_validation=True)
 
 
 def check_training_data(estimator, X, y, classes=None):

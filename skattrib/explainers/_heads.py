@@ -29,7 +29,7 @@ def frozen(estimator):
 class HeadExplainer(BaseExplainer):
     """An explainer of a linear head, given by `coef_` and `intercept_`."""
 
-    _outputs = ("logit", "margin")
+    _outputs: tuple[str, ...] = ("logit", "margin")
 
     def _decision(self, X):
         out = decision(X, self.coef_, self.intercept_)

@@ -260,11 +260,13 @@ class DualViewExplainer(HeadExplainer):
     def self_influence_(self) -> np.ndarray:
         """What each training row contributes to its own class at itself, (n_samples_fit_,)."""
         check_is_fitted(self, "n_samples_fit_")
+        out = np.zeros(self.n_samples_fit_)
+        if not len(self.support_):
+            return out
         # the dual of the row's own class is the one that is not negative
-        own = self._logit_dual().max(axis=0) if len(self.support_) else np.zeros(0)
+        own = self._logit_dual().max(axis=0)
         own = own.toarray().ravel() if sp.issparse(own) else own
         scale = 2.0 if len(self.classes_) == 2 else 1.0
-        out = np.zeros(self.n_samples_fit_)
         norms = squared_norms(self.support_vectors_, self._bias)
         out[self.support_] = scale * own * norms
         return out

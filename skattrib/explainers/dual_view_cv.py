@@ -235,7 +235,7 @@ class DualViewExplainerCV(DualViewExplainer):
         self.cv_results_ = self._results()
         mean = self.cv_results_["mean_test_score"]
         chosen = self.refit(self.cv_results_) if callable(self.refit) else int(np.nanargmax(mean))
-        if not (isinstance(chosen, Integral) and 0 <= chosen < len(self.Cs_)):
+        if not (isinstance(chosen, Integral) and 0 <= int(chosen) < len(self.Cs_)):
             raise ValueError(
                 f"refit must return the index of one of {len(self.Cs_)} C, got {chosen!r}"
             )

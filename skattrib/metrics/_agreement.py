@@ -199,19 +199,19 @@ def leave_one_out_agreement(
     if rows is not None:
         T = T.astype(np.float64) @ _group_columns(rows, T.shape[1])
     T = T.toarray() if sparse.issparse(T) else T
-    effects = check_finite(effects, "effects")
-    effects = effects.toarray() if sparse.issparse(effects) else effects
-    if effects.shape != T.shape:
+    E = check_finite(effects, "effects")
+    E = E.toarray() if sparse.issparse(E) else E
+    if E.shape != T.shape:
         raise ValueError(
-            f"effects has shape {effects.shape}; expected {T.shape}: one effect for each test row "
+            f"effects has shape {E.shape}; expected {T.shape}: one effect for each test row "
             "and each row (or group) that was left out. Name those in `rows` if not all were."
         )
-    if effects.min() == effects.max():
+    if E.min() == E.max():
         raise ValueError(
             "effects are all equal: leaving rows out changed nothing that could be predicted. "
             "Was the estimator refitted?"
         )
-    return _line(effects, T, confidence, n_resamples, random_state)
+    return _line(E, T, confidence, n_resamples, random_state)
 
 
 def _group_columns(rows, n):
