@@ -1,6 +1,6 @@
 """DualViewExplainer and blocks of true size: completeness, sign, unit, certificate, solver.
 
-What it shares with other explainers is in test_explainers.py.
+What it shares with other explainers is in test_contract_*.py.
 
 Oracles are loops over the formulas (reference.py) on duals read from the public attributes.
 Attributions of float32 rows are compared up to what float32 rounds in their terms (`rounding`).

@@ -290,6 +290,7 @@ class DatamodelExplainer(_RefitExplainer):
                 alphas=[self.alpha],
                 tol=1e-5,
                 max_iter=10_000,
+                random_state=0,  # not used, but None draws from the global generator
             )[1]
             T[j] = largest[j] * coef[:, 0]
         return T
