@@ -31,13 +31,16 @@ def test_output_that_cannot_be_written(tables, tmp_path, capsys):
     assert Path(tables[3]).read_bytes() == before
 
 
-def test_output_that_fails_late(tables, tmp_path, capsys, monkeypatch):
-    (tmp_path / "full.csv").symlink_to("/dev/full")
-    if not os.path.exists("/dev/full"):
-        pytest.skip("no /dev/full here")
-    args = ["explain", *tables[2:], "--target", "species", "--output", str(tmp_path / "full.csv")]
-    assert main(args) == 2
-    assert "cannot write" in capsys.readouterr().err
+@needs_links
+def test_a_pipe_is_written_to(tmp_path):
+    path = tmp_path / "why.csv"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with outputs.replacing(str(path)) as file:
+        file.write("all of it")
+    assert os.read(reader, 100) == b"all of it"
+    os.close(reader)
+    assert path.is_fifo() and list(tmp_path.iterdir()) == [path]
 
 
 def test_csv_is_the_json_in_long_format(tables, tmp_path, capsys):
@@ -193,8 +196,10 @@ def test_links_and_permissions_stay(tmp_path):
     assert dangling.is_symlink() and (tmp_path / "later.csv").read_text() == "new"
 
 
-def test_a_file_that_may_not_be_written_is_refused_at_once(tables, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+@pytest.mark.parametrize("denied", ["why.csv", "."])
+def test_what_may_not_be_written_is_refused_at_once(denied, tables, tmp_path, capsys, monkeypatch):
+    (tmp_path / "why.csv").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / denied)
     args = ask(tables, "--output", tmp_path / "why.csv")
     fails(capsys, args, "why.csv: permission denied")
 

@@ -12,7 +12,6 @@ from typing import TextIO
 
 from .inputs import InputError
 
-TEXT = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
 FORMULA = re.compile("[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")  # how a formula may begin
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -43,7 +42,10 @@ def check_outputs(
         folder = os.path.dirname(target)
         if os.path.isdir(target) or not os.path.isdir(folder):
             raise InputError(f"cannot write {path}: it or its folder is not there to be written")
-        if not os.access(target if os.path.exists(target) else folder, os.W_OK):
+        places = [target] if os.path.exists(target) else []
+        if not places or os.path.isfile(target):
+            places.append(folder)  # for the file that takes its place
+        if not all(os.access(place, os.W_OK) for place in places):
             raise InputError(f"cannot write {path}: permission denied")
         for other, what in taken:
             if _is_same_file(path, other):
@@ -74,11 +76,11 @@ def replacing(path: str) -> Iterator[TextIO]:
     draft = os.path.join(os.path.dirname(target), f".skattrib-{secrets.token_hex(8)}.tmp")
     try:
         if exists and not os.path.isfile(target):  # a device or a pipe
-            with open(target, "w", **TEXT) as file:
+            with _open(target, "w") as file:
                 yield file
             return
         try:
-            with open(draft, "x", **TEXT) as file:
+            with _open(draft, "x") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -90,6 +92,10 @@ def replacing(path: str) -> Iterator[TextIO]:
                 os.unlink(draft)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _open(path, mode):
+    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def write_records(records: Iterable[dict], path: str) -> None:
