@@ -5,7 +5,14 @@
 #include <math.h>
 #include <stdint.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
+/* The dialect with vectors: gcc, and clang under any name, clang-cl too. */
+#if defined(__GNUC__) || defined(__clang__)
+#define CS_GNU 1
+#else
+#define CS_GNU 0
+#endif
+
+#if CS_GNU && defined(__x86_64__)
 #define CS_X86 1
 #include <immintrin.h>
 #else
