@@ -8,7 +8,9 @@
 #if defined(_MSC_VER) /* clang-cl, which links without what __builtin_cpu_supports calls */
 #include <intrin.h>
 
-static int has_avx2(void)
+#define XSAVE __attribute__((target("xsave")))
+
+XSAVE static int has_avx2(void)
 {
     int id[4], more[4];
     __cpuid(id, 1);
@@ -18,7 +20,7 @@ static int has_avx2(void)
     return more[1] >> 5 & 1;
 }
 
-static int has_avx512(void)
+XSAVE static int has_avx512(void)
 {
     int id[4];
     __cpuidex(id, 7, 0);
