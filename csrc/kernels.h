@@ -5,9 +5,26 @@
 #include <math.h>
 #include <stdint.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
+/* The dialect with vectors: gcc, and clang under any name, clang-cl too. */
+#if defined(__GNUC__) || defined(__clang__)
+#define CS_GNU 1
+#else
+#define CS_GNU 0
+#endif
+
+#if CS_GNU && defined(__x86_64__)
 #define CS_X86 1
+#if defined(_MSC_VER)
+/* clang-cl shows AVX only to files that use nothing less, unless it is not taken for cl */
+#include <malloc.h>
+#include <stdlib.h>
+#pragma push_macro("_MSC_VER")
+#undef _MSC_VER
 #include <immintrin.h>
+#pragma pop_macro("_MSC_VER")
+#else
+#include <immintrin.h>
+#endif
 #else
 #define CS_X86 0
 #endif
