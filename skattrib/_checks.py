@@ -1,8 +1,27 @@
-"""Checks that several floors share: labels, groups of training rows."""
+"""Checks that several floors share: estimators, counts, labels, groups of training rows."""
 
 import reprlib
+from numbers import Integral
 
 import numpy as np
+
+
+def check_estimator(estimator):
+    """The estimator, if it is one of scikit-learn's kind."""
+    needed = "fit", "get_params", "__sklearn_tags__"
+    if isinstance(estimator, type) or not all(hasattr(estimator, name) for name in needed):
+        raise TypeError(
+            "estimator must be an instance of a classifier (or, where one is taken, a regressor) "
+            f"of scikit-learn's kind, derived from BaseEstimator; got {reprlib.repr(estimator)}"
+        )
+    return estimator
+
+
+def check_count(value, name, most=1_000_000):
+    """A positive integer, no larger than what anybody waits for."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ValueError(f"{name} must be a positive integer up to {most:,}; got {value!r}.")
+    return int(value)
 
 
 def codes_of(labels, classes, what):

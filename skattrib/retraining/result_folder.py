@@ -99,8 +99,8 @@ class ResultFolder:
             raise
         except Exception as error:  # unpickling raises anything
             raise ValueError(
-                f"{file} cannot be read ({type(error).__name__}: {error}); delete it, and it is made "
-                "again."
+                f"{file} cannot be read ({type(error).__name__}: {error}); delete it, and it is "
+                "made again."
             ) from error
         problem = self._problem(value)
         if problem:
