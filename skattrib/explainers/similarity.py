@@ -14,6 +14,9 @@ from . import _scoring
 from ._base import BaseExplainer, Interval, StrOptions, check_training_data, fit_context
 from ._similarity_kernels import ExemplarKernel, SimilarityKernel, group
 
+# LIBLINEAR does not end where squares of features underflow
+NEGLIGIBLE = 1e-150
+
 
 class _Similarities(BaseExplainer):
     """What the two explainers without a head share: training rows kept, label targets only."""
@@ -328,6 +331,8 @@ class ExemplarSVMExplainer(_Similarities):
                 rows.indices, rows.indptr = rows.indices.astype("i4"), rows.indptr.astype("i4")
         else:
             rows = np.vstack([row, self._fit_X])
+        values = rows.data if sp.issparse(rows) else rows
+        values[np.abs(values) < NEGLIGIBLE] = 0.0
         svm = clone(self._svm).fit(rows, np.arange(n + 1) == 0)
         plane = np.append(svm.coef_[0], svm.intercept_)
         norm = np.linalg.norm(svm.coef_)
