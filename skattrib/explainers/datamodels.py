@@ -205,6 +205,9 @@ class DatamodelExplainer(_RefitExplainer):
     Cost: `n_subsets` refits and as many fitted models in memory; each explained row costs a
     prediction of every model and a regression on an (n_subsets, n_samples_fit_) matrix.
 
+    The training rows, which `self_influence_` reads, are kept, not copied, if they are float32 or
+    float64 in C order: do not change them in place before it has been asked for.
+
     References
     ----------
     Ilyas et al., "Datamodels: Predicting predictions from training data", ICML 2022.
@@ -338,6 +341,9 @@ class LeaveOneOutExplainer(_RefitExplainer):
     Cost: n_samples_fit_ refits and as many fitted models in memory; each explained row costs a
     prediction of every model. DualViewExplainer and InfluenceExplainer have a `leave_one_out` of
     their own heads, which is far cheaper.
+
+    The training rows, which `self_influence_` reads, are kept, not copied, if they are float32 or
+    float64 in C order: do not change them in place before it has been asked for.
 
     Examples
     --------

@@ -104,6 +104,10 @@ class SimilarityExplainer(_Similarities):
 
     Attributions cost as much as the product of test rows with all training rows.
 
+    The training rows are kept, not copied, if they are float32 or float64 in C order: they may be
+    a memory map larger than memory. Do not change them in place after `fit`, or attributions
+    change with them.
+
     References
     ----------
     Charpiat et al., "Input similarity from the neural network perspective", NeurIPS 2019 (GradDot,
@@ -243,6 +247,9 @@ class ExemplarSVMExplainer(_Similarities):
     together. `decompose` leaves out the intercept's share.
 
     Every test row costs the fit of a LinearSVC on all training rows.
+
+    The training rows are kept, not copied, if they are float32 or float64 in C order: do not
+    change them in place after `fit`, or attributions change with them.
 
     References
     ----------
