@@ -31,6 +31,35 @@ def squared_norms(X, bias):
     return out + bias
 
 
+def first_equal(X):
+    """For each row the first row that is equal to it, itself or an earlier one."""
+    n, d = X.shape
+    multipliers = np.random.default_rng(0).integers(2**64, size=d, dtype=np.uint64)
+    keys = np.empty(n, dtype=np.uint64)
+    for rows in batches(n, max(1, 2**20 // d)):
+        part = X[rows]
+        # + 0.0: -0.0 is equal to 0.0
+        values = (part.data if sp.issparse(part) else part) + 0.0
+        bits = values.astype(np.float64, copy=False).view(np.uint64)
+        # round numbers differ in their upper bits only
+        bits = bits ^ (bits >> np.uint64(32))
+        if sp.issparse(part):
+            bits = sp.csr_array((bits, part.indices, part.indptr), shape=part.shape)
+        keys[rows] = bits @ multipliers
+    first, place = np.unique(keys, return_index=True, return_inverse=True)[1:]
+    first = first[place]
+    later = np.flatnonzero(first != np.arange(n))
+    for rows in batches(len(later), max(1, 2**20 // d)):
+        b = later[rows]
+        pairs = X[first[b]], X[b]
+        if sp.issparse(X):
+            differ = abs(pairs[0] - pairs[1]).max(axis=1).toarray().ravel() > 0
+        else:
+            differ = (pairs[0] != pairs[1]).any(axis=1)
+        first[b[differ]] = b[differ]
+    return first
+
+
 def decision(X, coef, intercept):
     """X coef^T + intercept in float64, without a float64 copy of all of X."""
     out = np.empty((X.shape[0], len(coef)))

@@ -1,6 +1,7 @@
-"""Checks that several floors share: sparse matrices, labels, groups of training rows."""
+"""Checks that several floors share: sparse matrices, estimators, counts, labels, groups."""
 
 import reprlib
+from numbers import Integral
 
 import numpy as np
 
@@ -54,6 +55,24 @@ def _check_indices(X, name):
     except ValueError as reason:
         what = X.format.upper()
         raise ValueError(f"{name} is a broken {what} matrix: {reason}; build it anew") from None
+
+
+def check_estimator(estimator):
+    """The estimator, if it is one of scikit-learn's kind."""
+    needed = "fit", "get_params", "__sklearn_tags__"
+    if isinstance(estimator, type) or not all(hasattr(estimator, name) for name in needed):
+        raise TypeError(
+            "estimator must be an instance of a classifier (or, where one is taken, a regressor) "
+            f"of scikit-learn's kind, derived from BaseEstimator; got {reprlib.repr(estimator)}"
+        )
+    return estimator
+
+
+def check_count(value, name, most=1_000_000):
+    """A positive integer, no larger than what anybody waits for."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ValueError(f"{name} must be a positive integer up to {most:,}; got {value!r}.")
+    return int(value)
 
 
 def codes_of(labels, classes, what):

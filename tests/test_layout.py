@@ -47,7 +47,7 @@ FLOORS = {
     # these stand aside, too
     "planting": 0,
     "metrics._checks": 1,
-    "metrics._intervals": 0,
+    "metrics._intervals": 1,
     "metrics._ranks": 2,
     "metrics._agreement": 3,
     "metrics._curves": 3,

@@ -26,7 +26,8 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skattrib.metrics import leave_one_out_agreement, linear_datamodeling_score
+from skattrib import DatamodelExplainer, InfluenceExplainer, RepresenterExplainer
+from skattrib.metrics import coreset_curve, leave_one_out_agreement, linear_datamodeling_score
 from skattrib.retraining import leave_one_out_outputs, refits, subset_outputs
 from skattrib.retraining.result_folder import digest
 
@@ -632,11 +633,45 @@ def test_a_folder_needs_an_integer_seed(tmp_path, seed):
         ({"output": lambda model, X, y: np.full(10, np.nan)}, "not finite"),
         ({"random_state": -1}, "random_state must not be negative"),
         ({"X": X[:1], "y": Y[:1]}, "give 2 or more"),
+        ({"n_repeats": 10**30}, "n_repeats must be a positive integer up to 10,000"),
+        ({"n_subsets": 10**30}, "n_subsets must be a positive integer up to 1,000,000"),
+        ({"n_subsets": True}, "n_subsets must be a positive integer"),
     ],
 )
 def test_errors_name_the_problem(change, message):
     with pytest.raises(ValueError, match=message):
         subset_outputs(**{**BASE, **change})
+
+
+class Duck:
+    """Looks like a classifier, but is none of scikit-learn's kind."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+    predict_proba = predict
+
+
+@pytest.mark.parametrize("estimator", [3, "svc", None, LogisticRegression, Duck()], ids=repr)
+def test_what_is_no_estimator_is_named(estimator):
+    with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
+        subset_outputs(estimator, X, Y, X_TEST, 1)
+    with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
+        leave_one_out_outputs(estimator, X, Y, X_TEST, rows=[0])
+    with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
+        coreset_curve(np.ones((10, 60)), estimator, X, Y, X_TEST, Y_TEST)
+    if isinstance(estimator, Duck):
+        frozen = FrozenEstimator(estimator)
+        for explainer in (
+            DatamodelExplainer(estimator),
+            RepresenterExplainer(frozen),
+            InfluenceExplainer(frozen),
+        ):
+            with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
+                explainer.fit(X, Y)
 
 
 def test_pairwise_decision_values_are_refused():

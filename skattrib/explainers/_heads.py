@@ -7,6 +7,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, logits
+from .._checks import check_estimator
 from . import _scoring
 from ._base import BaseExplainer, check_rows
 
@@ -22,7 +23,7 @@ def frozen(estimator):
             "estimator must be None, a LinearHead or a fitted classifier as "
             f"sklearn.frozen.FrozenEstimator(classifier), got {type(estimator).__name__}"
         )
-    check_is_fitted(estimator)
+    check_is_fitted(check_estimator(estimator))
     return estimator
 
 

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression, enet_path
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import batches, logits
+from .._checks import check_estimator
 from ..retraining.refits import (
     decision_values,
     derived,
@@ -87,6 +88,7 @@ class _RefitExplainer(HeadExplainer):
         self.__dict__.pop("self_influence_", None)
         X, codes = check_training_data(self, X, y)
         estimator = LogisticRegression() if self.estimator is None else self.estimator
+        check_estimator(estimator)
         has_outputs = hasattr(estimator, "decision_function") or hasattr(estimator, "predict_proba")
         is_frozen = isinstance(estimator, FrozenEstimator)
         if is_frozen or not has_outputs or not is_classifier(estimator):
@@ -203,6 +205,9 @@ class DatamodelExplainer(_RefitExplainer):
     Cost: `n_subsets` refits and as many fitted models in memory; each explained row costs a
     prediction of every model and a regression on an (n_subsets, n_samples_fit_) matrix.
 
+    The training rows, which `self_influence_` reads, are kept, not copied, if they are float32 or
+    float64 in C order: do not change them in place before it has been asked for.
+
     References
     ----------
     Ilyas et al., "Datamodels: Predicting predictions from training data", ICML 2022.
@@ -219,7 +224,7 @@ class DatamodelExplainer(_RefitExplainer):
 
     _parameter_constraints: dict = {
         **_CONSTRAINTS,
-        "n_subsets": [Interval(Integral, 2, None, closed="left")],
+        "n_subsets": [Interval(Integral, 2, 1_000_000, closed="both")],
         "fraction": [Interval(Real, 0, 1, closed="neither")],
         "alpha": [Interval(Real, 0, 1, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="right")],
@@ -337,6 +342,9 @@ class LeaveOneOutExplainer(_RefitExplainer):
     Cost: n_samples_fit_ refits and as many fitted models in memory; each explained row costs a
     prediction of every model. DualViewExplainer and InfluenceExplainer have a `leave_one_out` of
     their own heads, which is far cheaper.
+
+    The training rows, which `self_influence_` reads, are kept, not copied, if they are float32 or
+    float64 in C order: do not change them in place before it has been asked for.
 
     Examples
     --------

@@ -131,7 +131,9 @@ class InfluenceExplainer(SoftmaxExplainer):
     test row costs O((K D)^2) for its solve and O(n K D) for its products with the training rows.
     "cg" costs O(n K D) for each iteration and test row, some tens of iterations.
 
-    The training rows are kept, not copied, if they are float32 or float64 in C order.
+    The training rows are kept, not copied, if they are float32 or float64 in C order: they may be
+    a memory map larger than memory. Do not change them in place after `fit`, or attributions
+    change with them.
 
     References
     ----------

@@ -14,6 +14,9 @@ from . import _scoring
 from ._base import BaseExplainer, Interval, StrOptions, check_training_data, fit_context
 from ._similarity_kernels import ExemplarKernel, SimilarityKernel, group
 
+# LIBLINEAR does not end where squares of features underflow
+NEGLIGIBLE = 1e-150
+
 
 class _Similarities(BaseExplainer):
     """What the two explainers without a head share: training rows kept, label targets only."""
@@ -100,6 +103,10 @@ class SimilarityExplainer(_Similarities):
     `same_class`. `predict` gives the label of the most similar training row.
 
     Attributions cost as much as the product of test rows with all training rows.
+
+    The training rows are kept, not copied, if they are float32 or float64 in C order: they may be
+    a memory map larger than memory. Do not change them in place after `fit`, or attributions
+    change with them.
 
     References
     ----------
@@ -241,6 +248,9 @@ class ExemplarSVMExplainer(_Similarities):
 
     Every test row costs the fit of a LinearSVC on all training rows.
 
+    The training rows are kept, not copied, if they are float32 or float64 in C order: do not
+    change them in place after `fit`, or attributions change with them.
+
     References
     ----------
     Malisiewicz, Gupta and Efros, "Ensemble of exemplar-SVMs for object detection and beyond",
@@ -328,6 +338,8 @@ class ExemplarSVMExplainer(_Similarities):
                 rows.indices, rows.indptr = rows.indices.astype("i4"), rows.indptr.astype("i4")
         else:
             rows = np.vstack([row, self._fit_X])
+        values = rows.data if sp.issparse(rows) else rows
+        values[np.abs(values) < NEGLIGIBLE] = 0.0
         svm = clone(self._svm).fit(rows, np.arange(n + 1) == 0)
         plane = np.append(svm.coef_[0], svm.intercept_)
         norm = np.linalg.norm(svm.coef_)

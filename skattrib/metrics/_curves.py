@@ -1,12 +1,12 @@
 """Accuracy after retraining on chosen or mended rows, as a curve over their share."""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
+from .._checks import check_count
 from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_entries
 from ._intervals import with_interval
@@ -281,9 +281,7 @@ class _Curve:
         if not increasing or not 0 <= self.shares[0] <= self.shares[-1] <= 1:
             raise ValueError("shares must increase within 0..1, the share of the training rows.")
         self.sizes = np.rint(self.shares * length).astype(np.intp)
-        if not isinstance(n_repeats, Integral) or n_repeats < 1:
-            raise ValueError(f"n_repeats must be a positive integer; got {n_repeats!r}.")
-        self.n_repeats = n_repeats
+        self.n_repeats = check_count(n_repeats, "n_repeats", most=10_000)
 
     def result(self, select, confidence, n_resamples, n_jobs, random_state, verbose, title):
         """The public form of the curve; select(order, size) gives rows and labels to fit on."""

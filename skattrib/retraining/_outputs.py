@@ -1,7 +1,7 @@
 """Ground truth for attributions: outputs of any scikit-learn estimator refitted on fewer rows."""
 
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import Bunch
 
 from .._arrays import count
-from .._checks import check_groups
+from .._checks import check_count, check_estimator, check_groups
 from .refits import (
     check_output,
     check_refit_data,
@@ -112,10 +112,13 @@ def subset_outputs(
 
     Raises
     ------
+    TypeError
+        For what is no estimator.
     ValueError
-        For shapes that disagree, an output that the estimator does not have, a subset that lost
-        all rows of a class (an output but "probability" would be undefined or infinite), outputs
-        that are not finite, or a folder of other results.
+        For shapes that disagree, more than 1,000,000 subsets or 10,000 repeats, an output that the
+        estimator does not have, a subset that lost all rows of a class (an output but
+        "probability" would be undefined or infinite), outputs that are not finite, or a folder of
+        other results or with damaged files.
 
     References
     ----------
@@ -132,7 +135,7 @@ def subset_outputs(
     ((3, 150), (3, 4))
     """
     task = _Task(estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state)
-    _check_count(n_subsets, "n_subsets")
+    n_subsets = check_count(n_subsets, "n_subsets")
     known = isinstance(fraction, Real) and 0 < fraction < 1
     if not known or not 1 <= round(fraction * task.n) < task.n:
         raise ValueError(
@@ -252,12 +255,12 @@ class _Task:
     def __init__(
         self, estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state
     ):
-        self.estimator, self.given_seed = estimator, random_state
+        self.estimator, self.given_seed = check_estimator(estimator), random_state
         self.X, self.y, self.X_test, self.y_test, self.weight = check_refit_data(
             X, y, X_test, y_test, sample_weight
         )
         self.n, self.m = count(self.X), count(self.X_test)
-        _check_count(n_repeats, "n_repeats")
+        n_repeats = check_count(n_repeats, "n_repeats", most=10_000)
         self.seed = draw_seed(random_state)
         self.seeds = [derived(self.seed, 0, repeat) for repeat in range(n_repeats)]
         self.is_classifier = is_classifier(estimator)
@@ -328,8 +331,3 @@ def _measure(estimator, X, y, weight, X_test, targets, classes, output, rows, se
         for seed in seeds
     ]
     return np.mean(values, axis=0)
-
-
-def _check_count(value, name):
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer; got {value!r}.")

@@ -16,6 +16,7 @@ from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import ThreadpoolController
 
 from .._arrays import count, log_odds, of_class, take
+from .._checks import check_estimator
 
 CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
 REGRESSOR_OUTPUTS = ("prediction", "loss")
@@ -39,7 +40,7 @@ def check_refit_data(X, y, X_test, y_test=None, sample_weight=None):
 
 def check_classifier(estimator):
     """The estimator, if it is a classifier."""
-    if not is_classifier(estimator):
+    if not is_classifier(check_estimator(estimator)):
         raise ValueError(f"{type(estimator).__name__} is no classifier, which is needed here.")
     return estimator
 
@@ -176,6 +177,7 @@ class _OneBlasThread:
         self.lock, self.inside, self.limited = threading.Lock(), 0, []
 
     def enter(self, pools):
+        """Counts one in; the first sets the limit."""
         with self.lock:
             # the first, or a library has been loaded since
             if any(pool["num_threads"] != 1 for pool in pools.info()):
@@ -185,6 +187,7 @@ class _OneBlasThread:
             self.inside += 1
 
     def leave(self):
+        """Counts one out; the last lifts the limit."""
         with self.lock:
             self.inside -= 1
             while self.limited and not self.inside:
