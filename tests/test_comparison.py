@@ -280,7 +280,7 @@ def test_explainers_are_not_fitted_themselves(result):
         ({"y": Y < 5, "y_test": Y_TEST < 5, "metrics": ["subclass_detection"]}, "three classes"),
         ({"y": Y[:-1]}, "y has shape"),
         ({"y_test": Y_TEST[:-1]}, "y_test has shape"),
-        ({"flipped": 2}, "fraction is 2"),
+        ({"flipped": 2}, "flipped == 2, must be <= 1"),
     ],
 )
 def test_bad_input(options, message):

@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import assert_all_finite, check_array, gen_batches
 
+from .._checks import check_plain, plain_array
+
 Attributions = ArrayLike | sparse.sparray | sparse.spmatrix
 
 _BLOCK_SIZE = 2**18  # values of a dense matrix worked on at a time
@@ -14,6 +16,11 @@ _BLOCK_SIZE = 2**18  # values of a dense matrix worked on at a time
 
 def check_finite(values, name, ensure_all_finite=True):
     """Float array or CSR of any dimension."""
+    check_plain(values, name)
+    if not sparse.issparse(values):
+        values = plain_array(values, name)
+        if values.dtype.kind not in "biuf":
+            values = plain_array(values, name, np.float64)
     # scikit-learn looks for NaN in the sum first, which huge values turn into inf - inf.
     with np.errstate(invalid="ignore"):
         return check_array(
@@ -98,7 +105,7 @@ def n_columns(T, name="attributions"):
 
 def check_entries(values, name, length, because):
     """1-D array of a given length."""
-    values = np.asarray(values)
+    values = plain_array(values, name)
     if values.shape != (length,):
         found = f"{len(values)} entries" if values.ndim == 1 else f"shape {values.shape}"
         raise ValueError(f"{name} has {found} but {because}; expected shape ({length},).")

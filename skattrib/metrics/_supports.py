@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.utils import Bunch
 
 from .._arrays import count, take
+from .._checks import plain_array
 from ..retraining.refits import check_classifier, check_rows, derived, draw_seed, refit, run
 from ._checks import Attributions, check_attributions
 from ._intervals import with_interval
@@ -258,8 +259,8 @@ def _flip(estimator, X, y, weight, test, predicted, order, label, counts, seed):
 def _check_counts(counts, n):
     if counts is None:
         return 2 ** np.arange(np.log2(max(1, n // 2)).astype(int) + 1)
-    counts = np.asarray(counts)
-    increasing = counts.ndim == 1 and len(counts) and np.all(np.diff(counts) > 0)
-    if not increasing or counts.dtype.kind not in "iu" or counts[0] < 1 or counts[-1] >= n:
+    counts = plain_array(counts, "counts")
+    whole = counts.ndim == 1 and len(counts) and counts.dtype.kind in "iu"
+    if not whole or np.any(np.diff(counts) <= 0) or counts[0] < 1 or counts[-1] >= n:
         raise ValueError(f"counts must be integers that increase within 1..{n - 1}.")
     return counts

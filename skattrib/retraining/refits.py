@@ -1,6 +1,7 @@
 """Refits of any estimator on some of its rows: seeded, parallel, one BLAS thread each; outputs."""
 
 import time
+from numbers import Integral
 
 import joblib
 import numpy as np
@@ -8,12 +9,13 @@ import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils import gen_batches, indexable
+from sklearn.utils import check_scalar, gen_batches, indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits
 
 from .._arrays import count, logits, take
+from .._checks import check_plain, plain_array
 
 CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
 REGRESSOR_OUTPUTS = ("prediction", "loss")
@@ -21,6 +23,8 @@ REGRESSOR_OUTPUTS = ("prediction", "loss")
 
 def check_rows(X, y, X_test, y_test=None, sample_weight=None):
     """Rows that can be indexed, and 1-D arrays as long as they are."""
+    check_plain(X, "X")
+    check_plain(X_test, "X_test")
     X, X_test = indexable(X)[0], indexable(X_test)[0]
     n, m = count(X), count(X_test)
     y = _check_length(y, "y", n, "X")
@@ -37,13 +41,14 @@ def check_rows(X, y, X_test, y_test=None, sample_weight=None):
 
 def check_classifier(estimator):
     """The estimator, if it is a classifier."""
-    if not is_classifier(estimator):
-        raise ValueError(f"{type(estimator).__name__} is no classifier, which is needed here.")
+    if not hasattr(estimator, "__sklearn_tags__") or not is_classifier(estimator):
+        name = type(estimator).__name__
+        raise ValueError(f"{name} is no classifier, which estimator must be.")
     return estimator
 
 
 def _check_length(values, name, length, of):
-    values = np.asarray(values)
+    values = plain_array(values, name)
     if values.shape != (length,):
         raise ValueError(
             f"{name} has shape {values.shape}; expected ({length},), one a row of {of}."
@@ -106,6 +111,7 @@ def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
     Results do not depend on `n_jobs` because every job sees one BLAS thread. The limit is set out
     here too: threads of one process share it, and none may lift it while another is at work.
     """
+    check_scalar(verbose, "verbose", Integral)
     start = last = time.monotonic()
     with threadpool_limits(1):
         for done, result in enumerate(_results(function, jobs, n_jobs), start=1):
@@ -119,6 +125,7 @@ def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
 
 def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
     """As `run`, of jobs by name: results that a folder keeps come first, new ones are kept."""
+    check_scalar(verbose, "verbose", Integral)
     missing = []
     for k, name in enumerate(jobs):
         found = folder.load(name)
