@@ -371,11 +371,11 @@ def test_sums_of_groups_that_differ_by_rounding_agree_with_nothing(container):
 def test_a_resample_of_one_constant_row_agrees_with_nothing():
     """Of two test rows with constant attributions, half the samples draw one of them only."""
     rng = np.random.default_rng(0)
-    effects = rng.standard_normal((2, 7))
-    for constants in rng.random((5, 2)):
-        T = np.repeat(constants[:, None], 7, axis=1)
+    effects = rng.standard_normal((2, 11))
+    for constants in rng.random((40, 2)):
+        T = np.repeat(constants[:, None], 11, axis=1)
         found = leave_one_out_agreement(
-            T, effects, confidence=0.999, n_resamples=200, random_state=0
+            T, effects, confidence=0.999, n_resamples=30, random_state=0
         )
         ends = {found.low.correlation, found.high.correlation}
         assert ends == {0.0, found.correlation} and abs(found.correlation) > 0.1

@@ -8,6 +8,7 @@ from scipy import sparse
 from scipy.stats import rankdata
 from sklearn.utils import Bunch, gen_batches
 
+from .._arrays import full
 from .._checks import check_groups, plain_array
 from ._checks import (
     Attributions,
@@ -201,9 +202,7 @@ def leave_one_out_agreement(
         terms = np.diff(columns.indptr).max(initial=0)
         noise = _rounding(abs(T).astype(np.float64) @ columns, T.dtype, terms)
         T = T.astype(np.float64) @ columns
-    T = T.toarray() if sparse.issparse(T) else T
-    effects = check_finite(effects, "effects")
-    effects = effects.toarray() if sparse.issparse(effects) else effects
+    T, effects = full(T), full(check_finite(effects, "effects"))
     if effects.shape != T.shape:
         raise ValueError(
             f"effects has shape {effects.shape}; expected {T.shape}: one effect for each test row "

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import assert_all_finite, check_array, gen_batches
 
+from .._arrays import full
 from .._checks import check_plain, plain_array
 
 Attributions = ArrayLike | sparse.sparray | sparse.spmatrix
@@ -90,7 +91,7 @@ def row_blocks(T):
 def dense_blocks(T):
     """Yield test rows and their values with all zeros, as float arrays."""
     for rows in gen_batches(T.shape[0], max(1, _BLOCK_SIZE // T.shape[1])):
-        yield rows, T[rows].toarray() if sparse.issparse(T) else T[rows]
+        yield rows, full(T[rows])
 
 
 def n_rows(T, name="attributions"):

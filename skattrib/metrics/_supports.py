@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.utils import Bunch
 
-from .._arrays import count, take
+from .._arrays import count, full, take
 from .._checks import plain_array
 from ..retraining.refits import check_classifier, check_rows, derived, draw_seed, refit, run
 from ._checks import Attributions, check_attributions
@@ -217,8 +216,8 @@ class _Flips:
         X, y, X_test, weight = self.data
         jobs = []
         for row, label in flipping:
-            values = self.T[[row]].toarray() if sparse.issparse(self.T) else self.T[[row]]
-            order = shuffled_order(values[0], np.random.default_rng(derived(self.seed, 1, row)))
+            rng = np.random.default_rng(derived(self.seed, 1, row))
+            order = shuffled_order(full(self.T[[row]])[0], rng)
             test = take(X_test, [row])
             setting = test, self.predicted[row], order, label, self.counts, self.refit_seed
             jobs.append((self.estimator, X, y, weight, *setting))

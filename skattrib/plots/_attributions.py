@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_scalar
 
+from .._arrays import full
 from .._checks import plain_array
 from ._axes import LOWERS, RAISES, REST, Display, check_explainer, plain
 
@@ -94,14 +95,13 @@ class AttributionDisplay(Display):
         """
         check_explainer(explainer)
         x = _one_row(x)
-        T = explainer.attribute(x, target)
-        T = T.toarray() if sparse.issparse(T) else T
+        T = full(explainer.attribute(x, target))
         title = f"predicted {plain(explainer.predict(x)[0])}"
         if target is not None and np.size(target) == 1:
             title += f", explained {plain(np.ravel(target)[0])}"
         image = None
         if image_shape is not None and images is not None:
-            image = (x.toarray() if sparse.issparse(x) else np.asarray(x)).reshape(image_shape)
+            image = np.asarray(full(x)).reshape(image_shape)
         return cls.from_predictions(
             T[0],
             k=k,
@@ -207,11 +207,7 @@ class AttributionDisplay(Display):
             self._plot_images(ax, texts)
             return self
         colors = np.where(self.values > 0, RAISES, LOWERS)
-        places = np.arange(len(self.values))
-        self.bars_ = ax.barh(places, self.values, color=colors)
-        ax.set_yticks(places, texts)
-        ax.invert_yaxis()
-        ax.axvline(0, color="black", linewidth=0.8)
+        self.bars_ = _bars(ax, self.values, texts, colors)
         ax.set(xlabel="attribution", ylabel="training row")
         return self
 
@@ -283,8 +279,7 @@ class FeatureSharesDisplay(Display):
         x = _one_row(x)
         check_scalar(index, "index", Integral)
         shares = explainer.decompose(x, np.full((1, 1), index), target=target)
-        total = explainer.attribute(x, target)[[0]][:, [index]]
-        total = total.toarray() if sparse.issparse(total) else total
+        total = full(explainer.attribute(x, target)[[0]][:, [index]])
         if feature_names is None:
             feature_names = getattr(explainer, "feature_names_in_", None)
         return cls.from_predictions(
@@ -345,11 +340,7 @@ class FeatureSharesDisplay(Display):
             texts.append("intercept")
         colors = [RAISES if value > 0 else LOWERS for value in values]
         colors[len(top) :] = [REST] * (n_features - len(top)) + colors[n_features:]
-        places = np.arange(len(values))
-        self.bars_ = ax.barh(places, values, color=colors)
-        ax.set_yticks(places, texts)
-        ax.invert_yaxis()
-        ax.axvline(0, color="black", linewidth=0.8)
+        self.bars_ = _bars(ax, values, texts, colors)
         ax.set(xlabel="share of the attribution", ylabel="feature")
         return self
 
@@ -358,6 +349,16 @@ def check_count(k):
     """Refuse a number of bars that is none."""
     if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k must be a positive integer; got {k!r}.")
+
+
+def _bars(ax, values, texts, colors):
+    """Named bars from the top down, around 0."""
+    places = np.arange(len(values))
+    bars = ax.barh(places, values, color=colors)
+    ax.set_yticks(places, texts)
+    ax.invert_yaxis()
+    ax.axvline(0, color="black", linewidth=0.8)
+    return bars
 
 
 def _one_row(x):

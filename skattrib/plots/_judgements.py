@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import spearmanr
 
+from .._arrays import full
 from .._checks import plain_array
 from ..metrics import (
     linear_datamodeling_score,
@@ -189,7 +190,7 @@ class DatamodelingDisplay(Display):
             if not isinstance(row, Integral) or isinstance(row, bool) or not -m <= row < m:
                 raise ValueError(f"row is {row!r}; expected a test row, 0..{m - 1}.")
             T = T[[row]]
-        T = T.toarray() if sparse.issparse(T) else T.astype(float)
+        T = full(T).astype(float)
         T = np.where(np.isneginf(T), 0, T)
         sums = T @ np.asarray(subset_masks, dtype=float).T
         outputs = np.asarray(subset_outputs, dtype=float).T
