@@ -77,7 +77,7 @@ def check_count(value, name, most=1_000_000):
 
 def codes_of(labels, classes, what):
     """Positions of labels in sorted classes."""
-    labels = np.asarray(labels)
+    labels = plain_array(labels, what)
     try:
         codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
         unknown = np.atleast_1d(labels)[np.atleast_1d(classes[codes] != labels)].tolist()
@@ -147,3 +147,27 @@ def encode_labels(y_train, targets, names="y_train and targets"):
             f"and none missing; got {y_train[:3]} and {targets[:3]}."
         )
     return codes[: len(y_train)], codes[len(y_train) :]
+
+
+def check_plain(values, name):
+    """Refuse masked arrays and complex numbers: the mask or imaginary part would go unseen."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array: fill it, or leave out what is masked")
+    if getattr(getattr(values, "dtype", None), "kind", None) == "c":
+        raise ValueError(f"{name} has complex numbers: give real ones")
+
+
+def plain_array(values, name, dtype=None):
+    """The values as an array, or the ValueError that says why they are none."""
+    check_plain(values, name)
+    if hasattr(values, "tocsr"):
+        raise ValueError(f"{name} must not be sparse: give {name}.toarray()")
+    try:
+        array = np.asarray(values)
+        if dtype is not None and array.dtype.kind != "c":
+            return array.astype(dtype, copy=False)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = "an array" if dtype is None else "numbers"
+        raise ValueError(f"{name} must be {kind}: {error}") from None
+    check_plain(array, name)
+    return array

@@ -226,6 +226,7 @@ def test_what_can_be_had_by_default():
         few, X, two, X_TEST, Y_TEST < 5, estimator=MODEL, n_subsets=3, n_left_out=2, **options
     ).table
     assert "subclass_detection" not in found
+    assert not found.keys() & (RETRAINED | {"self_influence"})
     for name in ("linear_datamodeling", "leave_one_out", "leave_one_out_slope", "rows_for_mass"):
         assert found[f"{name}_low"][0] <= found[name][0] <= found[f"{name}_high"][0]
     assert found["completeness"][0] < 1e-5  # two classes, either sign
@@ -280,7 +281,7 @@ def test_explainers_are_not_fitted_themselves(result):
         ({"y": Y < 5, "y_test": Y_TEST < 5, "metrics": ["subclass_detection"]}, "three classes"),
         ({"y": Y[:-1]}, "y has shape"),
         ({"y_test": Y_TEST[:-1]}, "y_test has shape"),
-        ({"flipped": 2}, "fraction is 2"),
+        ({"flipped": 2}, "flipped == 2, must be <= 1"),
     ],
 )
 def test_bad_input(options, message):

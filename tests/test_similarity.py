@@ -5,8 +5,10 @@ Malisiewicz et al. 2011 (exemplar SVM).
 """
 
 import doctest
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -346,3 +348,12 @@ def test_exemplar_svm_of_constant_features_knows_nothing():
 def test_examples():
     found = doctest.testmod(similarity)
     assert found.attempted and not found.failed
+
+
+@pytest.mark.parametrize("same_class", [False, True])
+def test_the_strongest_rows_of_a_frame_come_without_a_warning(same_class):
+    frame = pd.DataFrame(np.eye(6), columns=list("abcdef"))
+    explainer = SimilarityExplainer(same_class=same_class).fit(frame, [0, 0, 0, 1, 1, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_array_equal(explainer.top_k(frame, 1)[1][:, 0], np.arange(6))

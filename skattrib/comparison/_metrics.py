@@ -212,7 +212,7 @@ def choose(names, study):
             for metric in REGISTRY
             if not metric.on_request and study.lacking(metric.needs) is None
         ]
-    if isinstance(names, str):
+    if isinstance(names, str) or not np.iterable(names):
         raise ValueError(f"metrics must be a list of names, such as [{names!r}].")
     known, chosen = {metric.name: metric for metric in REGISTRY}, []
     for name in names:

@@ -4,16 +4,21 @@ import time
 import tracemalloc
 from collections.abc import Mapping
 from functools import cached_property
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_array, check_random_state, check_scalar
 
-from .._checks import encode_labels
+from .._checks import check_plain, encode_labels, plain_array
 from ..planting import flip_labels, merge_classes, plant_shortcut
 from ..retraining import leave_one_out_outputs, subset_outputs
 from ..retraining.refits import check_classifier, decision_values, derived, refit, run
+
+TRUTHS = {
+    "subset_truth": {"targets", "masks", "outputs"},
+    "leave_one_out_truth": {"targets", "rows", "effects"},
+}
 
 
 class Study:
@@ -23,12 +28,14 @@ class Study:
     """
 
     def __init__(self, X, y, X_test, y_test, estimator, options):
+        check_plain(X, "X")
+        check_plain(X_test, "X_test")
         self.X, self.X_test = (
             check_array(rows, accept_sparse="csr", dtype=[np.float64, np.float32], input_name=name)
             for rows, name in ((X, "X"), (X_test, "X_test"))
         )
-        self.y = np.asarray(y)
-        self.y_test = None if y_test is None else np.asarray(y_test)
+        self.y = plain_array(y, "y")
+        self.y_test = None if y_test is None else plain_array(y_test, "y_test")
         self.estimator = None if estimator is None else check_classifier(estimator)
         self.options = options
         self.n, self.m = self.X.shape[0], self.X_test.shape[0]
@@ -37,12 +44,14 @@ class Study:
         if self.y_test is not None and self.y_test.shape != (self.m,):
             raise ValueError(f"y_test has shape {self.y_test.shape} but X_test has {self.m} rows.")
         encode_labels(self.y, self.y if self.y_test is None else self.y_test, "y and y_test")
-        for name in ("subset_truth", "leave_one_out_truth"):
+        for name, fields in TRUTHS.items():
             truth = options[name]
-            if not (truth is None or isinstance(truth, Mapping)):
-                raise TypeError(f"{name} must be what skattrib.retraining returns, got {truth!r}.")
-            if truth is not None and truth.get("output") == "decision":
+            if isinstance(truth, Mapping) and truth.get("output") == "decision":
                 raise ValueError(f"{name} must be of one class a row, not of all.")
+            if truth is not None and not (isinstance(truth, Mapping) and fields <= truth.keys()):
+                raise TypeError(f"{name} must be what skattrib.retraining returns, got {truth!r}.")
+        for name in ("flipped", "marked"):
+            check_scalar(options[name], name, Real, min_val=0, max_val=1)
         check_scalar(options.memory, "memory", (bool, np.bool_))
         check_scalar(options.verbose, "verbose", Integral)
         rng = check_random_state(options.random_state)
@@ -60,7 +69,7 @@ class Study:
         if self.estimator is None:
             words["estimator"] = "an estimator to retrain"
             words["outputs"] = "an estimator to compare with"
-            for name in ("subset_truth", "leave_one_out_truth"):
+            for name in TRUTHS:
                 if self.options[name] is None:
                     words[name] = f"an estimator to retrain, or {name}"
         return next((words[need] for need in needs if need in words), None)

@@ -33,41 +33,16 @@ class _Similarities(BaseExplainer):
             return _scoring.Target(np.zeros(X.shape[0], dtype=np.intp))
         return super()._check_target(X, target)
 
-    def top_k(self, X, k: int = 5, *, target=None, largest: bool = True):
-        """The k most (or least) similar training rows; see `BaseExplainer.top_k`.
-
-        Parameters
-        ----------
-        X : array or CSR of shape (n_samples, n_features)
-        k : int in 1..n_samples_fit_
-            With `same_class`, at most the number of training rows of each target class.
-        target : None, label or labels of shape (n_samples,)
-        largest : bool
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples, k)
-        indices : ndarray of shape (n_samples, k)
-            Training rows; equal values are in the order of the training rows.
-
-        Raises
-        ------
-        ValueError
-            For k out of range.
-        """
-        X = self._check_rows(X)
-        if self._fit_same_class and isinstance(k, Integral):
-            codes = self._check_target(X, target).codes
-            rows = np.bincount(self._fit_codes, minlength=len(self.classes_))
-            scarce = codes[rows[codes] < k]
-            if len(scarce):
-                raise ValueError(
-                    f"k={k}, but class {self.classes_.tolist()[scarce[0]]!r} has only "
-                    f"{rows[scarce[0]]} "
-                    "training rows, and same_class=True compares no others"
-                )
-            target = self.classes_[codes]
-        return super().top_k(X, k, target=target, largest=largest)
+    def _check_candidates(self, k, target):
+        if not self._fit_same_class:
+            return
+        rows = np.bincount(self._fit_codes, minlength=len(self.classes_))
+        scarce = target.codes[rows[target.codes] < k]
+        if len(scarce):
+            raise ValueError(
+                f"k={k}, but class {self.classes_.tolist()[scarce[0]]!r} has only "
+                f"{rows[scarce[0]]} training rows, and same_class=True compares no others"
+            )
 
 
 class SimilarityExplainer(_Similarities):

@@ -8,7 +8,8 @@ from scipy import sparse
 from scipy.stats import rankdata
 from sklearn.utils import Bunch, gen_batches
 
-from .._checks import check_groups
+from .._arrays import full
+from .._checks import check_groups, plain_array
 from ._checks import (
     Attributions,
     as_booleans,
@@ -83,7 +84,7 @@ def linear_datamodeling_score(
     """
     T = check_attributions(attributions, excluded="zero")
     m, n = T.shape
-    masks = np.asarray(subset_masks)
+    masks = plain_array(subset_masks, "subset_masks")
     if masks.ndim != 2 or masks.shape[1] != n:
         raise ValueError(
             f"subset_masks has shape {masks.shape} but {n_columns(T)[1]}; expected (subsets, {n})."
@@ -182,7 +183,7 @@ def leave_one_out_agreement(
     Notes
     -----
     Correlation does not depend on the scale of the attributions, slope does. Attributions that
-    are all equal have correlation 0 and slope 0.
+    are all equal, but for rounding, have correlation 0 and slope 0.
 
     References
     ----------
@@ -196,22 +197,31 @@ def leave_one_out_agreement(
     {'correlation': 1.0, 'slope': 2.0}
     """
     T = check_attributions(attributions, excluded="zero")
+    noise = _rounding(T)
     if rows is not None:
-        T = T.astype(np.float64) @ _group_columns(rows, T.shape[1])
-    T = T.toarray() if sparse.issparse(T) else T
-    E = check_finite(effects, "effects")
-    E = E.toarray() if sparse.issparse(E) else E
-    if E.shape != T.shape:
+        columns = _group_columns(rows, T.shape[1])
+        terms = np.diff(columns.indptr).max(initial=0)
+        noise = _rounding(abs(T).astype(np.float64) @ columns, T.dtype, terms)
+        T = T.astype(np.float64) @ columns
+    T, effects = full(T), full(check_finite(effects, "effects"))
+    if effects.shape != T.shape:
         raise ValueError(
-            f"effects has shape {E.shape}; expected {T.shape}: one effect for each test row "
+            f"effects has shape {effects.shape}; expected {T.shape}: one effect for each test row "
             "and each row (or group) that was left out. Name those in `rows` if not all were."
         )
-    if E.min() == E.max():
+    if effects.min() == effects.max():
         raise ValueError(
             "effects are all equal: leaving rows out changed nothing that could be predicted. "
             "Was the estimator refitted?"
         )
-    return _line(E, T, confidence, n_resamples, random_state)
+    noises = _rounding(effects), noise
+    return _line(effects, T, noises, confidence, n_resamples, random_state)
+
+
+def _rounding(values, dtype=None, terms=0):
+    """By how much values, or sums of terms below them, may differ though they are equal."""
+    eps = 2 * np.finfo(dtype or values.dtype).eps + terms * np.finfo(np.float64).eps
+    return eps * abs(values).max()
 
 
 def _group_columns(rows, n):
@@ -222,11 +232,14 @@ def _group_columns(rows, n):
     return sparse.csc_array((np.ones(len(index)), index, indptr), shape=(n, len(groups)))
 
 
-def _line(x, y, confidence, n_resamples, random_state):
-    """Correlation of y with x and slope of y on x, over all entries; rows are resampled."""
+def _line(x, y, noises, confidence, n_resamples, random_state):
+    """Correlation of y with x and slope of y on x, over all entries; rows are resampled.
+
+    Either is constant if it varies by no more than its noise.
+    """
     units = []
-    for values in (x, y):
-        values = values.astype(np.float64)
+    for values, noise in zip((x, y), noises, strict=True):
+        values = values.astype(np.float64) if np.ptp(values) > noise else np.zeros(values.shape)
         unit = np.abs(values).max() or 1.0  # so that squares neither overflow nor vanish
         values /= unit
         units.append((values - values.mean(), unit))
@@ -313,7 +326,8 @@ def faithfulness(
         a, b = a[:, None], b[:, None]
     else:
         same = (_votes(a) * _votes(b)).sum(axis=1)
-    line = _line(b, a, confidence, n_resamples, random_state)
+    noises = _rounding(b), _rounding(a)
+    line = _line(b, a, noises, confidence, n_resamples, random_state)
     agreement = mean_with_interval(same, confidence, n_resamples, random_state)
     if confidence is None:
         return Bunch(agreement=agreement, correlation=line.correlation)

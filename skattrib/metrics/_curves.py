@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
-from .._checks import check_count
+from .._checks import check_count, encode_labels, plain_array
 from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_entries
 from ._intervals import with_interval
@@ -275,8 +275,9 @@ class _Curve:
             X, y, X_test, y_test, sample_weight
         )
         check_entries(self.y, "y", length, because)
+        encode_labels(self.y, self.y_test, "y and y_test")
         self.estimator = check_classifier(estimator)
-        self.shares = np.asarray(shares, dtype=np.float64)
+        self.shares = plain_array(shares, "shares", np.float64)
         increasing = self.shares.ndim == 1 and len(self.shares) and np.all(np.diff(self.shares) > 0)
         if not increasing or not 0 <= self.shares[0] <= self.shares[-1] <= 1:
             raise ValueError("shares must increase within 0..1, the share of the training rows.")

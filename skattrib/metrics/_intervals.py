@@ -1,5 +1,7 @@
 """Bootstrap intervals of the scores."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
@@ -15,8 +17,8 @@ def with_interval(score, resampled, n_units, confidence, n_resamples, random_sta
     """
     if confidence is None:
         return score
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a probability such as 0.95.")
+    if not isinstance(confidence, Real) or not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence!r}; expected a probability such as 0.95.")
     n_resamples = check_count(n_resamples, "n_resamples")
     sizes = np.atleast_1d(n_units)
     if sizes.min() < 2:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.utils import Bunch
 
-from .._arrays import count, take
+from .._arrays import count, full, take
+from .._checks import plain_array
 from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_attributions
 from ._intervals import with_interval
@@ -216,8 +216,8 @@ class _Flips:
         X, y, X_test, weight = self.data
         jobs = []
         for row, label in flipping:
-            values = self.T[[row]].toarray() if sparse.issparse(self.T) else self.T[[row]]
-            order = shuffled_order(values[0], np.random.default_rng(derived(self.seed, 1, row)))
+            rng = np.random.default_rng(derived(self.seed, 1, row))
+            order = shuffled_order(full(self.T[[row]])[0], rng)
             test = take(X_test, [row])
             setting = test, self.predicted[row], order, label, self.counts, self.refit_seed
             jobs.append((self.estimator, X, y, weight, *setting))
@@ -258,8 +258,8 @@ def _flip(estimator, X, y, weight, test, predicted, order, label, counts, seed):
 def _check_counts(counts, n):
     if counts is None:
         return 2 ** np.arange(np.log2(max(1, n // 2)).astype(int) + 1)
-    counts = np.asarray(counts)
-    increasing = counts.ndim == 1 and len(counts) and np.all(np.diff(counts) > 0)
-    if not increasing or counts.dtype.kind not in "iu" or counts[0] < 1 or counts[-1] >= n:
+    counts = plain_array(counts, "counts")
+    whole = counts.ndim == 1 and len(counts) and counts.dtype.kind in "iu"
+    if not whole or np.any(np.diff(counts) <= 0) or counts[0] < 1 or counts[-1] >= n:
         raise ValueError(f"counts must be integers that increase within 1..{n - 1}.")
     return counts

@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import contextmanager
+from numbers import Integral
 
 import joblib
 import numpy as np
@@ -10,13 +11,13 @@ import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils import gen_batches, indexable
+from sklearn.utils import check_scalar, gen_batches, indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import ThreadpoolController
 
 from .._arrays import count, log_odds, of_class, take
-from .._checks import check_estimator
+from .._checks import check_estimator, check_plain, plain_array
 
 CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
 REGRESSOR_OUTPUTS = ("prediction", "loss")
@@ -24,6 +25,8 @@ REGRESSOR_OUTPUTS = ("prediction", "loss")
 
 def check_refit_data(X, y, X_test, y_test=None, sample_weight=None):
     """Rows that can be indexed, and 1-D arrays as long as they are."""
+    check_plain(X, "X")
+    check_plain(X_test, "X_test")
     X, X_test = indexable(X)[0], indexable(X_test)[0]
     n, m = count(X), count(X_test)
     y = _check_length(y, "y", n, "X")
@@ -46,7 +49,7 @@ def check_classifier(estimator):
 
 
 def _check_length(values, name, length, of):
-    values = np.asarray(values)
+    values = plain_array(values, name)
     if values.shape != (length,):
         raise ValueError(
             f"{name} has shape {values.shape}; expected ({length},), one a row of {of}."
@@ -108,6 +111,7 @@ def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
 
     Results do not depend on `n_jobs` because every job sees one BLAS thread.
     """
+    check_scalar(verbose, "verbose", Integral)
     start = last = time.monotonic()
     for done, result in enumerate(_results(function, jobs, n_jobs), start=1):
         yield result
@@ -120,6 +124,7 @@ def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
 
 def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
     """As `run`, of jobs by name: results that a folder keeps come first, new ones are kept."""
+    check_scalar(verbose, "verbose", Integral)
     missing = []
     for k, name in enumerate(jobs):
         found = folder.load(name)
