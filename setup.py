@@ -53,7 +53,8 @@ class BuildExt(build_ext):
     def build_extensions(self):
         """Build with the compiler that CC names, such as clang-cl, on Windows as elsewhere."""
         if self.compiler.compiler_type == "msvc" and "CC" in os.environ:
-            self.compiler.initialize()
+            if not self.compiler.initialized:
+                self.compiler.initialize(self.plat_name)
             self.compiler.cc = os.environ["CC"]
         super().build_extensions()
 
