@@ -59,6 +59,7 @@ def fit(method: Method, train: Dataset, C: float | None = None, **options: objec
     seconds = time.perf_counter() - start
     if method.sparse and len(explainer.support_) == 0:
         raise InputError("the fit found no contributing rows: scale the features, or lower --C")
+    assert train.y is not None
     n, d = train.X.shape
     facts = [["training rows", n], ["features", d], ["classes", len(np.unique(train.y))]]
     if method.takes("C"):

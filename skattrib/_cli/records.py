@@ -82,6 +82,7 @@ def _signed(top, position, sign):
 def as_record(query: Query, explanation: Explanation) -> dict[str, object]:
     """Return an explanation as JSON has it."""
     row, train = explanation.row, query.train
+    assert train.y is not None
     sides = {
         side: [
             {

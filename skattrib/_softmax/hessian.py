@@ -40,7 +40,7 @@ class Inverse:
         One `solve` is cheap and near enough to H^-1 to precondition conjugate gradients.
     """
 
-    name = None
+    name: str | None = None
     exact = False
     random = False
     needs_determined = True
