@@ -1,4 +1,4 @@
-"""How the suite runs: whole on all processors, a part of it in one process."""
+"""How the suite runs: on all processors, a file or two in one process."""
 
 import os
 import warnings
@@ -15,9 +15,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """No workers for single files or tests: those are done before a worker has started."""
-    whole = all(Path(argument).is_dir() for argument in config.args)
-    return None if whole else 0
+    """No workers for a file or two: those are done before a worker has started."""
+    few = len(config.args) < 3 and not any(Path(argument).is_dir() for argument in config.args)
+    return 0 if few else None
 
 
 @pytest.fixture
