@@ -46,7 +46,7 @@ extensions = [
         depends=sorted(glob("csrc/*.h") + glob("csrc/*.inc") + glob("csrc/*.pxd")),
         **options,
     ),
-    Extension("skattrib._csr", ["csrc/csr.pyx"], **options),
+    Extension("skattrib._arrays._csr", ["csrc/csr.pyx"], **options),
     Extension("skattrib.explainers._scoring_kernels", ["csrc/scoring.pyx"], **options),
 ]
 for extension in extensions:

@@ -8,7 +8,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from ._arrays import count, logits, take
-from ._checks import check_plain, codes_of, plain_array
+from ._arrays.checks import check_plain, codes_of, plain_array
 from .explainers import BaseExplainer
 
 __all__ = ["find_label_issues"]

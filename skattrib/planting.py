@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import check_array, check_random_state, check_scalar
 
-from ._checks import check_plain, plain_array
+from ._arrays.checks import check_plain, plain_array
 
 __all__ = ["flip_labels", "merge_classes", "plant_shortcut"]
 

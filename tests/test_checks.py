@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from skattrib._checks import canonical_csr
+from skattrib._arrays.checks import canonical_csr
 
 # one matrix can be rows, logit weights, duals or attributions
 N, K = 30, 4

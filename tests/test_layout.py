@@ -17,10 +17,11 @@ PACKAGE = Path(skattrib.__file__).parent
 # imports go down only, within folders too
 FLOORS = {
     # arrays, checks; csrc
+    "_arrays._csr": -2,
+    "_arrays.checks": -1,
+    "_arrays.operations": -1,
+    "_arrays.conjugate_gradients": -1,
     "_arrays": 0,
-    "_checks": 0,
-    "_csr": -1,
-    "_conjugate_gradients": 0,
     "_svm._crammer_singer": 0,
     "explainers._scoring_kernels": 0,
     # solvers as functions of arrays

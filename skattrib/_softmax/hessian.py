@@ -8,7 +8,7 @@ import scipy.linalg as la
 from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import full
-from .._conjugate_gradients import conjugate_gradients
+from .._arrays.conjugate_gradients import conjugate_gradients
 from .loss import BATCH_FLOATS, contrasts
 
 # order of H up to which it is factorized: half a gigabyte

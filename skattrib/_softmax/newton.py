@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import first_equal
-from .._conjugate_gradients import conjugate_gradients
+from .._arrays.conjugate_gradients import conjugate_gradients
 from .hessian import KFAC, Cholesky, ClassBlocks
 from .loss import SoftmaxLoss
 

@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 import scipy.sparse as sp
 
-from .._checks import canonical_csr
+from .._arrays.checks import canonical_csr
 from ._crammer_singer import LANES, Problem
 from .duals import aligned_zeros, merge_repeated
 

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_array, check_random_state, check_scalar
 
-from .._checks import check_plain, encode_labels, plain_array
+from .._arrays.checks import check_plain, encode_labels, plain_array
 from ..planting import flip_labels, merge_classes, plant_shortcut
 from ..retraining import leave_one_out_outputs, subset_outputs
 from ..retraining.refits import check_classifier, decision_values, derived, refit, run

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .._checks import canonical_csr, check_plain, codes_of, plain_array
+from .._arrays.checks import canonical_csr, check_plain, codes_of, plain_array
 from . import _scoring
 
 __all__ = [

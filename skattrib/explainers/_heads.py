@@ -7,7 +7,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, logits
-from .._checks import check_estimator, plain_array
+from .._arrays.checks import check_estimator, plain_array
 from . import _scoring
 from ._base import BaseExplainer, check_rows
 

@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import batches, decision, full, squared_norms
-from .._conjugate_gradients import conjugate_gradients
+from .._arrays.conjugate_gradients import conjugate_gradients
 from .._softmax.hessian import Cholesky, check_determined, preconditioner
 from .._softmax.newton import DIRECT, newton
 from . import _scoring

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression, enet_path
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import batches, logits
-from .._checks import check_estimator
+from .._arrays.checks import check_estimator
 from ..retraining.refits import (
     decision_values,
     derived,

@@ -11,7 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
-from .._checks import check_groups
+from .._arrays.checks import check_groups
 from .._svm.crammer_singer import crammer_singer
 from .._svm.duals import DENSE_CLASSES
 from . import _scoring

@@ -8,7 +8,7 @@ import scipy.linalg as la
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._checks import check_group, check_groups
+from .._arrays.checks import check_group, check_groups
 from .._softmax.hessian import Cholesky
 from .._softmax.inverses import INVERSES, make_inverse
 from .._softmax.loss import SoftmaxLoss

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from sklearn.utils import Bunch, gen_batches
 
 from .._arrays import full
-from .._checks import check_groups, plain_array
+from .._arrays.checks import check_groups, plain_array
 from ._checks import (
     Attributions,
     as_booleans,

@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.utils import assert_all_finite, check_array, gen_batches
 
 from .._arrays import full
-from .._checks import canonical_csr, check_plain, plain_array
+from .._arrays.checks import canonical_csr, check_plain, plain_array
 
 Attributions = ArrayLike | sparse.sparray | sparse.spmatrix
 

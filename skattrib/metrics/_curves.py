@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
-from .._checks import check_count, encode_labels, plain_array
+from .._arrays.checks import check_count, encode_labels, plain_array
 from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_entries
 from ._intervals import with_interval

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import Bunch
 
-from .._checks import encode_labels
+from .._arrays.checks import encode_labels
 from ._checks import (
     Attributions,
     check_attributions,

@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
-from .._checks import check_count
+from .._arrays.checks import check_count
 
 
 def with_interval(score, resampled, n_units, confidence, n_resamples, random_state):

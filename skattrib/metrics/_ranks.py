@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from .._checks import plain_array
+from .._arrays.checks import plain_array
 from ._checks import check_attributions, check_finite, n_columns, row_blocks
 
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
 from .._arrays import count, full, take
-from .._checks import plain_array
+from .._arrays.checks import plain_array
 from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_attributions
 from ._intervals import with_interval

@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.utils import check_scalar
 
 from .._arrays import full
-from .._checks import plain_array
+from .._arrays.checks import plain_array
 from ._axes import LOWERS, RAISES, REST, Display, check_explainer, plain
 
 

@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.stats import spearmanr
 
 from .._arrays import full
-from .._checks import plain_array
+from .._arrays.checks import plain_array
 from ..metrics import (
     linear_datamodeling_score,
     mislabel_detection_curve,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from sklearn.base import clone
 
-from .._checks import plain_array
+from .._arrays.checks import plain_array
 from ._axes import Display
 
 

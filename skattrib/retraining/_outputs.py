@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import Bunch
 
 from .._arrays import count
-from .._checks import check_count, check_estimator, check_groups
+from .._arrays.checks import check_count, check_estimator, check_groups
 from .refits import (
     check_output,
     check_refit_data,

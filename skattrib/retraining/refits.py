@@ -17,7 +17,7 @@ from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import ThreadpoolController
 
 from .._arrays import count, log_odds, of_class, take
-from .._checks import check_estimator, check_plain, plain_array
+from .._arrays.checks import check_estimator, check_plain, plain_array
 
 CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
 REGRESSOR_OUTPUTS = ("prediction", "loss")
