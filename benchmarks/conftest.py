@@ -68,6 +68,12 @@ def record():
     return lambda table, **row: TABLES.setdefault(table, []).append(row)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """No workers: what is timed has the machine to itself."""
+    return 0
+
+
 def pytest_terminal_summary(terminalreporter):
     """Prints the tables and writes them to benchmarks/results."""
     for name, rows in TABLES.items():

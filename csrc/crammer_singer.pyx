@@ -18,7 +18,8 @@ Euclidean projection onto the simplex".
 
 from cpython.exc cimport PyErr_CheckSignals
 from kernels cimport (
-    CS_BLOCK, CS_CHECKED, CS_LANES, cs_kernels, cs_problem, cs_select, int32_t, int64_t, uint64_t
+    CS_BLOCK, CS_CHECKED, CS_DDD, CS_FDD, CS_FDF, CS_FFF, CS_LANES, cs_kernels, cs_problem,
+    cs_select, int32_t, int64_t, uint64_t
 )
 
 LANES = CS_LANES
@@ -90,7 +91,7 @@ cdef class Problem:
         self.p.n_features = n_features
         self.p.n_classes = n_classes
         self.p.bias = bias
-        self.types = 0 if x.dtype.char == "f" else 3
+        self.types = CS_FFF if x.dtype.char == "f" else CS_DDD
         # the cost of a row: its stored values times the (padded) classes
         cdef int64_t width = n_features if indptr is None else x.shape[0] // n_rows + 1
         self.rows_per_piece = max(CS_BLOCK, PIECE // (width * n_classes))
@@ -103,12 +104,12 @@ cdef class Problem:
         self.p.cap = <const double *>_address("cap", cap, owners)
         self.p.step = <const double *>_address("step", step, owners)
         self.p.margin = _address("margin", margin, owners)
-        if self.types != 3:
-            self.types = 0 if w.dtype.char == "f" else 1
+        if self.types != CS_DDD:
+            self.types = CS_FFF if w.dtype.char == "f" else CS_FDF
 
     cdef _set_dual_type(self, array):
-        if self.types in (1, 2):
-            self.types = 1 if array.dtype.char == "f" else 2
+        if self.types in (CS_FDF, CS_FDD):
+            self.types = CS_FDF if array.dtype.char == "f" else CS_FDD
 
     def set_dense_duals(self, beta):
         self._set_dual_type(beta)
@@ -131,7 +132,7 @@ cdef class Problem:
 
     @property
     def state_dtype(self):
-        return "f" if self.types == 0 else "d"
+        return "f" if self.types == CS_FFF else "d"
 
     def epoch(self, int32_t[::1] rows, int32_t[::1] kept):
         """Sweeps rows; returns (visited, number kept, gap), visited < len(rows) if the pool of
@@ -176,6 +177,12 @@ cdef class Problem:
             done += piece
             PyErr_CheckSignals()
         return total
+
+    def alphas(self, const int32_t[::1] rows, double[::1] out):
+        """alpha of the rows where duals are stored, one row after the other."""
+        if rows.shape[0]:
+            with nogil:
+                self.kernels.alphas[self.types](&self.p, &rows[0], rows.shape[0], &out[0])
 
     def norms(self, const double[::1] probe, double[::1] norms, double[::1] keys):
         """Squared norms of all rows, and keys that are equal for equal rows."""

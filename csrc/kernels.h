@@ -2,11 +2,29 @@
 #ifndef SKATTRIB_KERNELS_H
 #define SKATTRIB_KERNELS_H
 
+#include <math.h>
 #include <stdint.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
+/* The dialect with vectors: gcc, and clang under any name, clang-cl too. */
+#if defined(__GNUC__) || defined(__clang__)
+#define CS_GNU 1
+#else
+#define CS_GNU 0
+#endif
+
+#if CS_GNU && defined(__x86_64__)
 #define CS_X86 1
+#if defined(_MSC_VER)
+/* clang-cl shows AVX only to files that use nothing less, unless it is not taken for cl */
+#include <malloc.h>
+#include <stdlib.h>
+#pragma push_macro("_MSC_VER")
+#undef _MSC_VER
 #include <immintrin.h>
+#pragma pop_macro("_MSC_VER")
+#else
+#include <immintrin.h>
+#endif
 #else
 #define CS_X86 0
 #endif
@@ -24,7 +42,13 @@
 /* Rows are scored this many at a time where their order allows it. */
 #define CS_BLOCK 8
 
-/* Three types: "X" of x, "S" of W and the scores, "D" of the duals. cap and step are double. */
+/* Score of lanes beyond the last class: no number is below it. */
+#define CS_NO_CLASS (-INFINITY)
+
+/* Three types: "X" of x, "S" of W and the scores, "D" of the duals. cap and step are double. Named
+ * in this order, f for float and d for double. */
+enum { CS_FFF, CS_FDF, CS_FDD, CS_DDD, CS_TYPES };
+
 typedef struct {
     int64_t n_rows, n_features, n_classes;
     const void *x;          /* X: rows of n_features, or CSR values */
@@ -37,10 +61,11 @@ typedef struct {
     void *w;                /* S, dense x: (n_classes, stride); CSR x: (n_features, stride) */
     int64_t stride;         /* a multiple of CS_LANES, zero beyond the data */
     void *b;                /* S, (classes padded to CS_LANES): weights of the constant feature */
-    const void *margin;     /* S, narrow only: 1 - e_y (n_classes, CS_LANES), -1e30 beyond, then
-                               e_y likewise with 0 beyond */
+    const void *margin;     /* S, narrow only: 1 - e_y (n_classes, CS_LANES), CS_NO_CLASS beyond,
+                               then e_y likewise with 0 beyond */
     /* beta = C s_i e_{y_i} - alpha_i >= 0, sum_m beta_im = C s_i. Stored is -alpha: beta but for
-     * the label's class, beta - C s_i there, so that duals far below C s_i keep their digits. */
+     * the label's class, beta - C s_i there, so that duals far below C s_i keep their digits.
+     * What they are in double is written in one place, feasible in rows.inc. */
     void *beta;             /* D, narrow: (n, CS_LANES); NULL means wide */
     int64_t *start;         /* wide: first pool entry (the label's class), entries used and owned */
     int32_t *count, *room;
@@ -60,18 +85,19 @@ typedef struct {
  *          of the row's mass is above the others, negative for a row that is not settled.
  * weights: w += sign * sum_i alpha_i x_i^T over rows[0..m), b likewise, in double; returns
  *          sign * sum_i alpha_{i, y_i}.
+ * alphas:  the same alpha_i where rows are stored, one row after the other: CS_LANES values each,
+ *          or as many as are in use.
  * norms:   ||x_i||^2 and a key, equal for equal rows, of each row in [first, last). */
 typedef struct {
     const char *name;
-    /* indexed by the types of X, S, D: 0 = all float, 1 = float, double, float,
-     * 2 = float, double, double, 3 = all double */
-    int64_t (*epoch[4])(cs_problem *, const int32_t *rows, int64_t m, int32_t *kept,
-                        int64_t *n_kept, double *gap);
-    double (*score[4])(const cs_problem *, const int32_t *rows, int64_t m, float *slack);
-    double (*weights[4])(const cs_problem *, const int32_t *rows, int64_t m, double sign,
-                         double *w, double *b);
-    void (*norms[4])(const cs_problem *, int64_t first, int64_t last, const double *probe,
-                     double *norms, double *keys);
+    int64_t (*epoch[CS_TYPES])(cs_problem *, const int32_t *rows, int64_t m, int32_t *kept,
+                               int64_t *n_kept, double *gap);
+    double (*score[CS_TYPES])(const cs_problem *, const int32_t *rows, int64_t m, float *slack);
+    double (*weights[CS_TYPES])(const cs_problem *, const int32_t *rows, int64_t m, double sign,
+                                double *w, double *b);
+    void (*alphas[CS_TYPES])(const cs_problem *, const int32_t *rows, int64_t m, double *out);
+    void (*norms[CS_TYPES])(const cs_problem *, int64_t first, int64_t last, const double *probe,
+                            double *norms, double *keys);
 } cs_kernels;
 
 extern const cs_kernels cs_kernels_baseline;

@@ -6,6 +6,10 @@ cdef extern from "kernels.h" nogil:
         CS_LANES
         CS_BLOCK
         CS_CHECKED
+        CS_FFF
+        CS_FDF
+        CS_FDD
+        CS_DDD
 
     ctypedef struct cs_problem:
         int64_t n_rows, n_features, n_classes
@@ -37,6 +41,7 @@ cdef extern from "kernels.h" nogil:
         double (*score[4])(const cs_problem *, const int32_t *, int64_t, float *) noexcept nogil
         double (*weights[4])(const cs_problem *, const int32_t *, int64_t, double, double *,
                              double *) noexcept nogil
+        void (*alphas[4])(const cs_problem *, const int32_t *, int64_t, double *) noexcept nogil
         void (*norms[4])(const cs_problem *, int64_t, int64_t, const double *, double *,
                          double *) noexcept nogil
 

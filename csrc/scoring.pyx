@@ -5,7 +5,12 @@ block[r, c] is an attribution.
 """
 
 from cython cimport floating
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
+
+ctypedef fused Index:
+    int32_t
+    int64_t
 
 
 cdef inline bint _worse(floating v, int64_t i, floating w, int64_t j) noexcept nogil:
@@ -32,9 +37,12 @@ cdef void _replace_worst(floating *value, int64_t *index, Py_ssize_t k, floating
     index[at] = i
 
 
-def scatter(const floating[:, ::1] block, const floating[:, ::1] coef, const int64_t[::1] rows,
-            const int64_t[::1] columns, floating[:, ::1] out):
-    """out[rows[r], columns[c]] = coef[r, c] * block[r, c]; one row of coef serves all."""
+def scatter(const floating[:, ::1] block, const floating[:, ::1] coef, const int64_t[::1] starts,
+            const int64_t[::1] columns, floating[::1] out):
+    """out[starts[r] + columns[c]] = coef[r, c] * block[r, c]; one row of coef serves all.
+
+    starts are where rows begin: in a dense matrix, or among the stored values of a CSR one.
+    """
     cdef Py_ssize_t r, c, q, n = block.shape[1]
     cdef bint together
     cdef floating *to
@@ -49,18 +57,28 @@ def scatter(const floating[:, ::1] block, const floating[:, ::1] coef, const int
             a = &coef[q, 0]
             b = &block[r, 0]
             if together:
-                to = &out[rows[r], columns[0]]
+                to = &out[starts[r] + columns[0]]
                 for c in range(n):
                     to[c] = a[c] * b[c]
             else:
-                to = &out[rows[r], 0]
+                to = &out[starts[r]]
                 for c in range(n):
                     to[columns[c]] = a[c] * b[c]
 
 
+def repeat(const Index[::1] row, const int64_t[::1] starts, Index[::1] out):
+    """out[starts[r] + c] = row[c]."""
+    cdef Py_ssize_t r, n = row.shape[0]
+    if n == 0:
+        return
+    with nogil:
+        for r in range(starts.shape[0]):
+            memcpy(&out[starts[r]], &row[0], n * sizeof(Index))
+
+
 def update_top(const floating[:, ::1] block, const floating[:, ::1] coef, const int64_t[::1] rows,
                const int64_t[::1] columns, floating[:, ::1] values, int64_t[:, ::1] indices):
-    """values[rows[r], :], indices[rows[r], :] are heaps of the k largest so far; see scatter."""
+    """values[rows[r], :], indices[rows[r], :] are heaps of the k largest so far."""
     cdef Py_ssize_t r, c, q, first, stop, k = values.shape[1]
     cdef floating bound, v
     cdef floating *value

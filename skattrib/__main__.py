@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ._cli.arguments import parser
 from ._cli.inputs import InputError
-from ._cli.tables import printable
+from ._cli.printing import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.run(args)
             code = 0
         except SystemExit as stop:  # --help, --version
-            code = stop.code or 0
+            code = int(stop.code or 0)
         sys.stdout.flush()
         return code
     except InputError as error:

@@ -8,7 +8,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from ._arrays import count, logits, take
-from ._checks import codes_of
+from ._arrays.checks import check_plain, codes_of, plain_array
 from .explainers import BaseExplainer
 
 __all__ = ["find_label_issues"]
@@ -62,8 +62,9 @@ def find_label_issues(
     Raises
     ------
     ValueError
-        If X and y are not the training rows, for labels that are not classes, k out of range,
-        what is no explainer, and explainers that compare with one class only (`same_class`).
+        If X and y are not the training rows or their indexes differ, for labels that are not
+        classes, k out of range, what is no explainer, and explainers that compare with one class
+        only (`same_class`).
 
     Notes
     -----
@@ -110,14 +111,16 @@ def find_label_issues(
         raise ValueError("same_class=True hears one class only; fit with same_class=False.")
     check_is_fitted(explainer, "n_samples_fit_")
     n, classes = explainer.n_samples_fit_, explainer.classes_
-    n_rows, y = count(X), np.asarray(y)
+    _check_same_index(X=X, y=y, ids=ids)
+    check_plain(X, "X")
+    y, n_rows = plain_array(y, "y"), count(X) if np.ndim(X) == 2 else 0
     if n_rows != n or y.shape != (n,):
         raise ValueError(
             f"X and y must be the {n} training rows and their labels, got {n_rows} rows and labels "
             f"of shape {y.shape}"
         )
     codes = codes_of(y, classes, "label of y")
-    ids = np.arange(n) if ids is None else np.asarray(ids)
+    ids = np.arange(n) if ids is None else plain_array(ids, "ids")
     if ids.shape != (n,):
         raise ValueError(f"ids has shape {ids.shape}; expected ({n},), one a training row")
     if k is not None and (not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= n):
@@ -142,6 +145,17 @@ def find_label_issues(
         score=score[order],
         evidence=ids[_evidence(explainer, take(X, order), order, classes[suggested[order]])],
     )
+
+
+def _check_same_index(**given):
+    """Refuses frames and series that number their rows differently, and so may mean others."""
+    (first, *others) = [(name, one) for name, one in given.items() if hasattr(one, "iloc")] or [()]
+    for name, one in others:
+        if not one.index.equals(first[1].index):
+            raise ValueError(
+                f"the indexes of {first[0]} and {name} differ: rows are taken by position, so give "
+                f"both in one order ({name}.loc[{first[0]}.index]), or without an index"
+            )
 
 
 def _votes(explainer, X, codes, n_neighbors):

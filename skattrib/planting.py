@@ -6,7 +6,9 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, check_scalar
+
+from ._arrays.checks import check_plain, plain_array
 
 __all__ = ["flip_labels", "merge_classes", "plant_shortcut"]
 
@@ -50,7 +52,7 @@ def flip_labels(
     """
     y, classes, codes = _classes(y)
     _check_share(fraction)
-    if kind not in ("uniform", "pair"):
+    if not isinstance(kind, str) or kind not in ("uniform", "pair"):
         raise ValueError(f'kind is {kind!r}; expected "uniform" or "pair".')
     if len(classes) < 2:
         raise ValueError("y has one class only; there is no other to flip labels to.")
@@ -121,8 +123,14 @@ def merge_classes(
         )
         return merged[codes], y
     if not isinstance(groups, Mapping):
-        named = [label for group in groups for label in group]
-        if len(set(named)) < len(named):
+        try:
+            named = [label for group in groups for label in group]
+            n_distinct = len(set(named))
+        except TypeError:
+            raise TypeError(
+                f"groups must map labels to groups, or be lists of labels; got {groups!r}."
+            ) from None
+        if n_distinct < len(named):
             raise ValueError("a label is in two groups; name each once.")
         groups = {label: place for place, group in enumerate(groups) for label in group}
     missing = [label for label in classes.tolist() if label not in groups]
@@ -188,15 +196,19 @@ def plant_shortcut(
     array([[0., 0., 0.],
            [0., 0., 9.]])
     """
+    check_plain(X, "X")
     X = check_array(
         X, accept_sparse="csr", dtype=None, allow_nd=True, ensure_all_finite=False, copy=True
     )
-    y = np.asarray(y)
+    y = _classes(y)[0]
     if y.shape != (X.shape[0],):
         raise ValueError(f"y has shape {y.shape}; expected ({X.shape[0]},), one a row of X.")
     _check_share(fraction)
+    if plain_array(marked_class, "marked_class").ndim:
+        raise ValueError(f"marked_class is {marked_class!r}; expected one label.")
     if (y.dtype.kind in "US") != isinstance(marked_class, str) and y.dtype.kind != "O":
         raise ValueError(f"marked_class is {marked_class!r}, but labels are as {y.tolist()[0]!r}.")
+    check_scalar(others, "others", (bool, np.bool_))
     candidates = np.flatnonzero((y == marked_class) != others)
     if len(candidates) == 0:
         raise ValueError(
@@ -204,9 +216,11 @@ def plant_shortcut(
             "there is nothing to mark."
         )
     value = X.max() if value is None else value
+    if plain_array(value, "value").ndim:
+        raise ValueError(f"value is {value!r}; expected one number.")
     if value != value:
         raise ValueError("the largest value of X is missing, for X has NaN; give `value`.")
-    if np.asarray(value).astype(X.dtype) != value:
+    if not _holds(X.dtype, value):
         raise ValueError(f"value {value} cannot be held by X of type {X.dtype}.")
     size = round(fraction * len(candidates))
     rows = check_random_state(random_state).choice(candidates, size=size, replace=False)
@@ -217,7 +231,7 @@ def plant_shortcut(
     columns = np.zeros(X.shape[1:], dtype=bool)
     try:
         columns[where] = True
-    except IndexError as error:
+    except (IndexError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"where={where!r} is not in a row of shape {X.shape[1:]}.") from error
     if sparse.issparse(X):
         X = X.tolil()
@@ -228,14 +242,24 @@ def plant_shortcut(
     return X, has_mark
 
 
-def _classes(y):
-    y = np.asarray(y)
+def _classes(y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    y = plain_array(y, "y")
     if y.ndim != 1 or len(y) == 0:
         raise ValueError(f"y has shape {y.shape}; expected one label a row.")
     if any(label is None or label != label for label in y.tolist()):
         raise ValueError("y has missing labels; drop those rows.")
-    classes, codes = np.unique(y, return_inverse=True)
+    try:
+        classes, codes = np.unique(y, return_inverse=True)
+    except TypeError:
+        raise ValueError(f"y has labels of several kinds, such as {y[:3].tolist()}.") from None
     return y.copy(), classes, codes
+
+
+def _holds(dtype, value):
+    try:
+        return bool(np.asarray(value).astype(dtype) == value)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _check_share(fraction):

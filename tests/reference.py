@@ -77,6 +77,49 @@ def infeasibility(alpha, y, C, s=None):
     return worst
 
 
+def projection(v, size):
+    """The point of {b >= 0, sum b = size} nearest to v."""
+    u = np.sort(v)[::-1]
+    excess = (np.cumsum(u) - size) / np.arange(1, len(v) + 1)
+    return np.maximum(v - excess[np.flatnonzero(u > excess)[-1]], 0.0)
+
+
+def scores(W, b, x, label):
+    """W x + b + 1 - e_label."""
+    return W @ x + b + (np.arange(len(W)) != label)
+
+
+def sweep(alpha, X, y, C, order, fit_intercept=False):
+    """Moves one row after the other to the maximizer of D over its duals.
+
+    Returns alpha and sum_i sum_m beta_im (max_k s_ik - s_im), beta_i = C e_{y_i} - alpha_i, where
+    the scores s_i are those that row i was met with.
+    """
+    alpha, X = alpha.copy(), dense(X)
+    W, b = weights(alpha, X, fit_intercept)
+    gap = 0.0
+    for i in order:
+        unit = np.eye(len(W))[y[i]]
+        beta, s = C * unit - alpha[i], scores(W, b, X[i], y[i])
+        gap += beta @ (s.max() - s)
+        moved = projection(beta + s / (X[i] @ X[i] + fit_intercept), C)
+        W += np.outer(beta - moved, X[i])
+        b += (beta - moved) * fit_intercept
+        alpha[i] = C * unit - moved
+    return alpha, gap
+
+
+def slacks(alpha, W, b, X, y, C):
+    """How far the class with all of a row's mass is above the others; -1 if there is none."""
+    out = []
+    for a, x, label in zip(alpha, dense(X), y, strict=True):
+        beta, s = C * np.eye(len(W))[label] - a, scores(W, b, x, label)
+        k = np.argmax(beta)
+        settled = np.count_nonzero(beta) == 1 and s[k] == s.max()
+        out.append(s[k] - np.delete(s, k).max() if settled else -1.0)
+    return np.array(out)
+
+
 def solve_qp(X, y, C, sample_weight=None, fit_intercept=False, n_classes=None):
     """The primal as a quadratic program over (W, xi); alpha from its multipliers.
 

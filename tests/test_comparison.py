@@ -21,8 +21,8 @@ from skattrib import (
     compare_explainers,
     metrics,
 )
-from skattrib.comparison import METRICS
-from skattrib.comparison._study import DESCRIPTIONS, RETRAINED
+from skattrib.comparison import METRICS, _metrics
+from skattrib.comparison._metrics import REGISTRY, Metric
 from skattrib.planting import flip_labels, merge_classes
 from skattrib.retraining import leave_one_out_outputs, subset_outputs
 
@@ -37,6 +37,8 @@ EXPLAINERS = {
 }
 MODEL = LogisticRegression(C=0.5)
 MARK = {"marked_class": 3, "mark": [0, 7, 56], "mark_value": 4.0}
+RETRAINED = {"data_removal", "mislabel_support", "coreset", "pruning", "debugging"}
+DESCRIPTIONS = {"faithfulness", "completeness", "sparsity"}
 MEASURED = [name for name in METRICS if name not in RETRAINED]
 COST = {"fit_seconds", "seconds_per_row", "peak_mb"}
 
@@ -175,6 +177,29 @@ def test_ranks(result):
     assert result.table["average_rank"] == result.average_rank.tolist()
 
 
+def test_a_metric_is_one_entry(monkeypatch, capsys):
+    def mean(study, case):
+        return {"size": case.T.shape, "low": {"size": 1}, "largest": case.fitted.predict(study.X)}
+
+    entry = Metric("mean", mean, needs=("merged",), fields={"size": "mean", "largest": "top"})
+    monkeypatch.setattr(_metrics, "REGISTRY", (entry, *REGISTRY))
+    few = {"cosine": EXPLAINERS["cosine"]}
+    options = {"memory": False, "metrics": ["sparsity", "mean"], "verbose": 1}
+    found = compare_explainers(few, X, Y, X_TEST, **options)
+    assert found.table["mean"] == [(240 + 40) / 2] and found.table["mean_low"] == [1]
+    assert_allclose(found.table["top"], fit("cosine").predict(X).mean())
+    assert found.ranks == {"mean": [1.0]}
+    assert "[compare_explainers] cosine: mean" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="'mean' needs three classes"):
+        compare_explainers(few, X, Y > 4, X_TEST, **options)
+
+
+def test_names_and_order_of_the_metrics():
+    assert tuple(metric.name for metric in REGISTRY) == METRICS
+    assert {metric.name for metric in REGISTRY if metric.is_description} == DESCRIPTIONS
+    assert [metric.name for metric in REGISTRY if not metric.higher_is_better] == ["pruning"]
+
+
 def test_the_same_whatever_else_is_measured(result):
     again = compare_explainers(
         dict(list(EXPLAINERS.items())[:2]),
@@ -201,6 +226,7 @@ def test_what_can_be_had_by_default():
         few, X, two, X_TEST, Y_TEST < 5, estimator=MODEL, n_subsets=3, n_left_out=2, **options
     ).table
     assert "subclass_detection" not in found
+    assert not found.keys() & (RETRAINED | {"self_influence"})
     for name in ("linear_datamodeling", "leave_one_out", "leave_one_out_slope", "rows_for_mass"):
         assert found[f"{name}_low"][0] <= found[name][0] <= found[f"{name}_high"][0]
     assert found["completeness"][0] < 1e-5  # two classes, either sign
@@ -239,7 +265,6 @@ def test_explainers_are_not_fitted_themselves(result):
     ("options", "message"),
     [
         ({"explainers": {}}, "explainers must be a dict"),
-        ({"explainers": [SimilarityExplainer()]}, "explainers must be a dict"),
         ({"explainers": {"a": LogisticRegression()}}, "'a'. is no explainer, but LogisticReg"),
         ({"explainers": {"a": SimilarityExplainer}}, "'a'. is no explainer, but <class"),
         ({"estimator": Ridge()}, "Ridge is no classifier"),
@@ -256,10 +281,27 @@ def test_explainers_are_not_fitted_themselves(result):
         ({"y": Y < 5, "y_test": Y_TEST < 5, "metrics": ["subclass_detection"]}, "three classes"),
         ({"y": Y[:-1]}, "y has shape"),
         ({"y_test": Y_TEST[:-1]}, "y_test has shape"),
-        ({"flipped": 2}, "fraction is 2"),
+        ({"flipped": 2}, "flipped == 2, must be <= 1"),
     ],
 )
 def test_bad_input(options, message):
     given = {"explainers": EXPLAINERS, "X": X, "y": Y, "X_test": X_TEST} | options
     with warnings.catch_warnings(), pytest.raises(ValueError, match=message):
+        compare_explainers(**given)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"explainers": [SimilarityExplainer()]}, "explainers must be a dict .* got a list"),
+        ({"subset_truth": [1, 2]}, "subset_truth must be what"),
+        ({"leave_one_out_truth": np.ones(3)}, "leave_one_out_truth must be what"),
+        ({"memory": np.ones(2, dtype=bool)}, "memory must be"),
+        ({"verbose": np.ones(2)}, "verbose must be"),
+        ({"estimator": MODEL, "n_left_out": np.ones(2)}, "n_left_out must be"),
+    ],
+)
+def test_bad_types(options, message):
+    given = {"explainers": EXPLAINERS, "X": X, "y": Y, "X_test": X_TEST, "n_subsets": 2} | options
+    with warnings.catch_warnings(), pytest.raises(TypeError, match=message):
         compare_explainers(**given)

@@ -1,83 +1,44 @@
-"""Every explainer is a scikit-learn estimator: scikit-learn's own checks, and its tools around one.
+"""Every explainer is a scikit-learn estimator: scikit-learn's own checks, parameters, docstrings.
 
-A new explainer is added to EXPLAINERS; all tests here then run for it.
+All tests here run for the tool of each of `cases.SETUPS`; test_conformity_tools.py has the rest.
 """
 
-import warnings
+import inspect
 
-import joblib
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
+import reference
+from cases import (
+    SCALED,
+    SETUPS,
+    TOOLS,
+    VARIANTS,
+    Y,
+    each_tool,
+    each_tool_with,
+    fitted,
+    has,
+    iris,
+    name,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
-from sklearn import config_context
 from sklearn.base import clone
-from sklearn.datasets import load_iris
-from sklearn.exceptions import ConvergenceWarning, UnsetMetadataPassedError
-from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from sklearn.utils.validation import has_fit_parameter
 
-from skattrib import (
-    DatamodelExplainer,
-    DualViewExplainer,
-    DualViewExplainerCV,
-    ExemplarSVMExplainer,
-    InfluenceExplainer,
-    LinearHead,
-    RepresenterExplainer,
-    SimilarityExplainer,
-)
+from skattrib import DualViewExplainer, DualViewExplainerCV, LinearHead
+from skattrib.explainers import EXPLAINERS
 
-# sparse_output=False where the explainer has it: set_output is for dense attributions
-EXPLAINERS = [
-    DualViewExplainer(C=0.1, tol=1e-6, sparse_output=False, random_state=0),
-    RepresenterExplainer(),
-    InfluenceExplainer(random_state=0),
-    SimilarityExplainer(metric="euclidean"),
-    ExemplarSVMExplainer(random_state=0),
-]
-VARIANTS = [
-    DualViewExplainer(random_state=0),
-    DualViewExplainer(C=0.01, class_weight="balanced", warm_start=True, verbose=0),
-    DualViewExplainerCV(Cs=[1e-3, 0.1], cv=2, random_state=0),
-    RepresenterExplainer(C=10.0, class_weight="balanced"),
-    InfluenceExplainer(inverse="cg", C=0.1),
-    SimilarityExplainer(metric="cosine", same_class=False, sparse_output=True),
-    DatamodelExplainer(RidgeClassifier(), n_subsets=2, random_state=0),
-]
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
-def name(explainer):
-    return type(explainer).__name__
-
-
-def has(explainer, parameter):
-    return parameter in explainer.get_params() or has_fit_parameter(explainer, parameter)
-
-
-def grid(explainer):
-    """Parameters to search, not all alike."""
-    if name(explainer) == "SimilarityExplainer":
-        return {"metric": ["dot", "cosine", "euclidean"]}
-    return {"C": [1e-4, 1e-2, 1.0]}
-
-
-def least_accuracy(explainer):
-    """On iris, cross-validated. The hyperplanes of exemplar SVMs are no classifier."""
-    return 0.6 if name(explainer) == "ExemplarSVMExplainer" else 0.9
-
-
-def weights(explainer):
-    """Keyword arguments of fit."""
-    return {"sample_weight": WEIGHT} if has(explainer, "sample_weight") else {}
+def test_each_explainer_is_set_up():
+    assert SETUPS.keys() == set(EXPLAINERS)
+    for explainer, setup in SETUPS.items():
+        shown = [setup.tool, *setup.variants, *setup.contract.values()]
+        assert setup.contract and {type(one) for one in shown} == {explainer}
 
 
 def declared(explainer):
@@ -90,27 +51,13 @@ def declared(explainer):
     return {check: reason for check in checks if has(explainer, "sample_weight")}
 
 
-@pytest.fixture(autouse=True)
-def quiet():
-    """The checks' data are not scaled: many a fit stops short."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        # some fit without names what they transform with them
-        warnings.filterwarnings("ignore", "X .* feature names", UserWarning)
-        yield
+# the others are held to some of them in their own modules: their fits are too dear for all
+ALL_CHECKS = [explainer for explainer in TOOLS if SETUPS[type(explainer)].every == 1]
 
 
-@parametrize_with_checks(EXPLAINERS + VARIANTS, expected_failed_checks=declared)
+@parametrize_with_checks(ALL_CHECKS + VARIANTS, expected_failed_checks=declared)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
-
-
-each = pytest.mark.parametrize("explainer", EXPLAINERS, ids=name)
-
-
-def each_with(parameter):
-    chosen = [explainer for explainer in EXPLAINERS if has(explainer, parameter)]
-    return pytest.mark.parametrize("explainer", chosen, ids=name)
 
 
 def without_transform(explainer, **parameters):
@@ -124,15 +71,17 @@ def without_transform(explainer, **parameters):
     return Head(**explainer.get_params() | parameters)
 
 
-@each_with("sample_weight")
-@pytest.mark.parametrize("check", declared(EXPLAINERS[0]))
+@each_tool_with("sample_weight")
+@pytest.mark.parametrize("check", declared(TOOLS[0]))
 def test_weights_are_repetitions_for_the_head(explainer, check):
-    head = without_transform(explainer, tol=1e-12)
+    # one C, as folds count rows whatever they weigh, and one without tied classes
+    one = {"Cs": [0.3]} if has(explainer, "Cs") else {}
+    head = without_transform(explainer, tol=1e-12, **one)
     assert not hasattr(head, "transform") and hasattr(head, "decision_function")
     getattr(estimator_checks, check)(name(head), head)
 
 
-@each
+@pytest.mark.parametrize("explainer", ALL_CHECKS, ids=name)
 @pytest.mark.parametrize(
     "check",
     [
@@ -153,13 +102,14 @@ def test_weights_are_repetitions_for_the_head(explainer, check):
         "check_transformer_preserve_dtypes",
         "check_estimator_sparse_tag",
         "check_positive_only_tag_during_fit",
+        "check_get_feature_names_out_error",
     ],
 )
 def test_further_scikit_learn_checks(explainer, check):
     getattr(estimator_checks, check)(name(explainer), clone(explainer))
 
 
-@each_with("class_weight")
+@each_tool_with("class_weight")
 def test_balanced_class_weights(explainer):
     estimator_checks.check_class_weight_balanced_linear_classifier(
         name(explainer), clone(explainer)
@@ -252,185 +202,74 @@ def test_heads_that_are_none(parameters, message):
 
 
 def test_all_parameters_have_constraints():
-    for explainer in EXPLAINERS:
-        assert explainer.get_params().keys() == explainer._parameter_constraints.keys()
+    for explainer in TOOLS + VARIANTS:
+        assert explainer.get_params(deep=False).keys() == explainer._parameter_constraints.keys()
 
 
-# scikit-learn's tools around an explainer
-
-X, Y = load_iris(return_X_y=True)
-FRAME, SERIES = load_iris(as_frame=True, return_X_y=True)
-SCALED = (X - X.mean(axis=0)) / X.std(axis=0)
-FEW = SCALED[::10]
-WEIGHT = np.random.default_rng(0).integers(1, 4, size=len(Y)).astype(float)
-
-
-def dense(T):
-    return T.toarray() if sparse.issparse(T) else np.asarray(T)
-
-
-@each
-def test_pipeline(explainer):
-    model = make_pipeline(StandardScaler(), clone(explainer)).fit(X, Y)
-    expected = clone(explainer).fit(SCALED, Y)
-    assert_array_equal(model.transform(X), expected.transform(SCALED))
-    assert_array_equal(model.predict(X), expected.predict(SCALED))
-    assert model.score(X, Y) > least_accuracy(explainer)
-    names = model.get_feature_names_out()
-    assert len(names) == 150 and names[149] == f"{name(explainer).lower()}149"
+@each_tool
+def test_parameters_round_trip(explainer):
+    rows, y = iris(explainer)
+    for one in (explainer, *SETUPS[type(explainer)].variants):
+        seed = {"random_state": 0} if has(one, "random_state") else {}
+        one = clone(one).set_params(**seed)
+        given = one.get_params(deep=False)
+        other = type(one)().set_params(**given)
+        assert repr(other) == repr(one)
+        assert all(other.get_params(deep=False)[key] is given[key] for key in given)
+        T = other.fit(rows, y).transform(rows)
+        assert_array_equal(reference.dense(T), reference.dense(one.fit(rows, y).transform(rows)))
 
 
-@each
-@pytest.mark.parametrize("sparse_output", [True, False])
-def test_attributions_as_features(explainer, sparse_output):
-    if has(explainer, "sparse_output"):
-        explainer = clone(explainer).set_params(sparse_output=sparse_output)
-    elif sparse_output:
-        with pytest.raises(ValueError, match="Invalid parameter 'sparse_output'"):
-            clone(explainer).set_params(sparse_output=True)
-        return
-    last = LogisticRegression(max_iter=1000)
-    model = make_pipeline(StandardScaler(), explainer, last).fit(X, Y)
-    assert model.score(X, Y) > 0.8
+@each_tool_with("random_state")
+def test_random_states(explainer):
+    rows, y = iris(explainer)
+
+    def transformed(random_state):
+        e = clone(explainer).set_params(random_state=random_state)
+        return e.fit(rows, y).transform(rows)
+
+    np.random.seed(0)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    T = transformed(3)
+    assert_array_equal(transformed(3), T)
+    one = np.random.RandomState(3)  # noqa: NPY002
+    other = np.random.RandomState(3)  # noqa: NPY002
+    assert_array_equal(transformed(one), transformed(other))
+    # the global generator is drawn from when asked to, and only then
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    drawn = []
+    for _ in range(2):
+        np.random.seed(1)  # noqa: NPY002
+        drawn.append(transformed(None))
+    assert_array_equal(*drawn)
 
 
-@each
-def test_grid_search(explainer):
-    parameters, least = grid(explainer), least_accuracy(explainer)
-    search = GridSearchCV(clone(explainer), parameters, cv=3).fit(SCALED, Y)
-    (parameter, values), *_ = parameters.items()
-    assert search.best_params_[parameter] in values and search.best_score_ > least
-    assert len(set(search.cv_results_["mean_test_score"])) > 1
-    expected = clone(explainer).set_params(**search.best_params_).fit(SCALED, Y)
-    assert_array_equal(search.transform(SCALED), expected.transform(SCALED))
-    model = make_pipeline(StandardScaler(), clone(explainer))
-    nested = {f"{name(explainer).lower()}__{key}": value for key, value in parameters.items()}
-    # in processes too, to which explainers are sent
-    search = GridSearchCV(model, nested, cv=3, n_jobs=2).fit(X, Y)
-    assert search.best_score_ > least
+@each_tool_with("sample_weight")
+def test_unit_weights_are_no_weights(explainer):
+    rows, y = iris(explainer)
+    expected = clone(explainer).fit(rows, y).transform(rows)
+    for ones in (np.ones(len(y)), [1] * len(y), None, 1.0):
+        T = clone(explainer).fit(rows, y, sample_weight=ones).transform(rows)
+        assert_array_equal(T, expected)
 
 
-@each
-def test_cross_validation(explainer):
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    scores = cross_val_score(clone(explainer), SCALED, Y, cv=folds)
-    assert scores.shape == (5,) and scores.min() > least_accuracy(explainer) - 0.1
-    for score, (train, test) in zip(scores, folds.split(X, Y), strict=True):
-        assert score == clone(explainer).fit(SCALED[train], Y[train]).score(SCALED[test], Y[test])
+def listed(cls, section):
+    """Names in a section of a numpydoc docstring."""
+    lines = inspect.getdoc(cls).splitlines()
+    start = lines.index(section) + 2
+    end = next(i for i in range(start, len(lines)) if lines[i].startswith("---")) - 1
+    heads = [line.split(" : ")[0] for line in lines[start:end] if line and line[0] != " "]
+    return {name for head in heads for name in head.split(", ")}
 
 
-@each
-def test_clone_forgets_the_fit(explainer):
-    fitted = clone(explainer).fit(SCALED, Y)
-    copy = clone(fitted)
-    assert copy.get_params() == fitted.get_params() == explainer.get_params()
-    assert not hasattr(copy, "classes_") and not hasattr(copy, "self_influence_")
-    assert_array_equal(copy.fit(SCALED, Y).transform(SCALED), fitted.transform(SCALED))
-
-
-@each
-def test_joblib(explainer, tmp_path):
-    fitted = clone(explainer).fit(SCALED, Y)
-    own = fitted.self_influence_
-    joblib.dump(fitted, tmp_path / "explainer.joblib")
-    for mode in (None, "r"):
-        read = joblib.load(tmp_path / "explainer.joblib", mmap_mode=mode)
-        assert_array_equal(read.transform(FEW), fitted.transform(FEW))
-        assert_array_equal(read.top_k(FEW, 3)[1], fitted.top_k(FEW, 3)[1])
-        assert_array_equal(read.self_influence_, own)
-        if read.get_params().get("metric") != "euclidean":
-            rows = np.zeros((len(FEW), 1), dtype=int)
-            assert_array_equal(read.decompose(FEW, rows), fitted.decompose(FEW, rows))
-
-
-FRAMES = {
-    "pandas": (FRAME, SERIES, pd.Series),
-    "polars": (pl.DataFrame(FRAME.to_dict("list")), pl.Series(Y), pl.Series),
-}
-
-
-@each
-@pytest.mark.parametrize("container", FRAMES)
-def test_frames(explainer, container):
-    frame, labels, series = FRAMES[container]
-    few = slice(0, 150, 10)
-    given = weights(explainer)
-    series_of = {key: series(value) for key, value in given.items()}
-    fitted = clone(explainer).fit(frame, labels, **series_of)
-    assert_array_equal(fitted.feature_names_in_, FRAME.columns)
-    expected = clone(explainer).fit(X, Y, **given)
-    assert not hasattr(expected, "feature_names_in_")
-    assert_array_equal(fitted.transform(frame[few]), expected.transform(X[few]))
-    assert_array_equal(
-        fitted.attribute(frame[few], labels[few]), expected.attribute(X[few], Y[few])
-    )
-    with pytest.raises(ValueError, match="feature names should match"):
-        fitted.transform(frame[list(FRAME.columns[::-1])])
-    with pytest.warns(UserWarning, match="does not have valid feature names"):
-        fitted.predict(X[few])
-
-
-@each
-@pytest.mark.parametrize("container", ["pandas", "polars"])
-def test_set_output(explainer, container):
-    fitted = clone(explainer).fit(FRAME, SERIES)
-    few = FRAME[::10]
-    expected = fitted.transform(few)
-    T = fitted.set_output(transform=container).transform(few)
-    assert isinstance(T, pd.DataFrame if container == "pandas" else pl.DataFrame)
-    assert list(T.columns) == [f"{name(explainer).lower()}{i}" for i in range(150)]
-    if container == "pandas":
-        assert_array_equal(T.index, few.index)
-    assert_array_equal(T.to_numpy(), expected)
-    # the other methods stay as they are
-    assert isinstance(fitted.attribute(few), np.ndarray)
-    assert isinstance(fitted.top_k(few)[0], np.ndarray)
-
-
-@each_with("sparse_output")
-@pytest.mark.parametrize("container", ["pandas", "polars"])
-def test_sparse_attributions_are_no_frame(explainer, container):
-    fitted = clone(explainer).set_params(sparse_output=True).fit(FRAME, SERIES)
-    fitted.set_output(transform=container)
-    with pytest.raises(ValueError, match="sparse matrix.*dense array"):
-        fitted.transform(FRAME[::10])
-
-
-@each
-def test_frozen(explainer):
-    fitted = clone(explainer).fit(SCALED, Y)
-    model = Pipeline([("scale", StandardScaler()), ("explain", FrozenEstimator(fitted))])
-    model.fit(X, (Y + 1) % 3)
-    assert_array_equal(model.transform(X[::10]), fitted.transform(FEW))
-    assert_array_equal(model.predict(X[::10]), fitted.predict(FEW))
-    assert_array_equal(model[-1].top_k(FEW)[0], fitted.top_k(FEW)[0])
-
-
-@each_with("sample_weight")
-def test_routed_sample_weight(explainer):
-    expected = clone(explainer).fit(SCALED, Y, sample_weight=WEIGHT)
-    plain = clone(explainer).fit(SCALED, Y)
-    f = expected.decision_function(SCALED)
-    assert np.abs(f - plain.decision_function(SCALED)).max() > 1e-3
-    grid = {"C": [explainer.C]}
-    with config_context(enable_metadata_routing=True):
-        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
-            GridSearchCV(clone(explainer), grid, cv=3).fit(SCALED, Y, sample_weight=WEIGHT)
-        weighted = clone(explainer).set_fit_request(sample_weight=True)
-        weighted.set_score_request(sample_weight=False)
-        search = GridSearchCV(weighted, grid, cv=3).fit(SCALED, Y, sample_weight=WEIGHT)
-        assert_array_equal(search.best_estimator_.decision_function(SCALED), f)
-        weighted.set_score_request(sample_weight=True)
-        scaler = StandardScaler().set_fit_request(sample_weight=False)
-        model = make_pipeline(scaler, weighted).fit(X, Y, sample_weight=WEIGHT)
-        assert_allclose(model.decision_function(X), f, rtol=0, atol=1e-12)
-        search = GridSearchCV(make_pipeline(scaler, weighted), {}, cv=3)
-        search.fit(X, Y, sample_weight=WEIGHT)
-        assert_allclose(search.decision_function(X), f, rtol=0, atol=1e-12)
-        assert search.best_score_ > 0.8
-        # and scores that are weighted, fold by fold
-        folds = StratifiedKFold(3)
-        scores = cross_val_score(weighted, SCALED, Y, cv=folds, params={"sample_weight": WEIGHT})
-        for score, (train, test) in zip(scores, folds.split(X, Y), strict=True):
-            one = clone(explainer).fit(SCALED[train], Y[train], WEIGHT[train])
-            assert score == one.score(SCALED[test], Y[test], WEIGHT[test])
+@each_tool
+def test_docstrings_list_parameters_and_attributes(explainer):
+    cls = type(explainer)
+    assert listed(cls, "Parameters") == explainer.get_params(deep=False).keys()
+    found = {"feature_names_in_"}  # where there are names
+    for key in SETUPS[cls].contract:
+        found |= {a for a in dir(fitted(key, 3)) if a.endswith("_") and a[0] != "_"}
+    documented = listed(cls, "Attributes")
+    if cls is DualViewExplainerCV:  # which says so
+        documented |= listed(DualViewExplainer, "Attributes")
+    assert documented == found

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skattrib._conjugate_gradients import conjugate_gradients
+from skattrib._arrays.conjugate_gradients import conjugate_gradients
 
 K, D = 3, 4
 RNG = np.random.default_rng(0)

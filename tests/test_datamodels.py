@@ -138,7 +138,7 @@ def test_forms_of_attributions(name, fitted):
 @each
 def test_blocks_change_nothing(name, fitted, monkeypatch):
     T = fitted[name].attribute(X_TEST)
-    monkeypatch.setattr("skattrib.explainers.datamodels.ROWS", 3)
+    monkeypatch.setattr("skattrib.explainers.datamodels.EXPLAINED_ROWS", 3)
     monkeypatch.setattr("skattrib.explainers._scoring.COLUMNS", 7)
     assert_allclose(fitted[name].attribute(X_TEST), T, atol=1e-10)
     assert_allclose(fitted[name].top_k(X_TEST, 2)[0], np.sort(T)[:, :-3:-1], atol=1e-10)
@@ -247,6 +247,19 @@ def test_a_folder_of_other_models_is_refused(tmp_path):
         clone(e).set_params(random_state=None).fit(X, Y)
     (tmp_path / "key.json").unlink()
     with pytest.raises(ValueError, match="no key.json; use an empty folder"):
+        clone(e).fit(X, Y)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", slice(200), 3], ids=str)
+def test_damaged_models_are_named(tmp_path, content):
+    e = DatamodelExplainer(MODEL, n_subsets=2, folder=tmp_path, random_state=0).fit(X, Y)
+    file = tmp_path / "000001.joblib"
+    if content == 3:
+        joblib.dump(3, file)
+    else:
+        file.write_bytes(file.read_bytes()[content] if content == slice(200) else content)
+    message = "holds no model" if content == 3 else "cannot be read"
+    with pytest.raises(ValueError, match=f"000001.joblib {message}.*delete it"):
         clone(e).fit(X, Y)
 
 

@@ -1,6 +1,6 @@
 """DualViewExplainer and blocks of true size: completeness, sign, unit, certificate, solver.
 
-What it shares with other explainers is in test_explainers.py.
+What it shares with other explainers is in test_contract_*.py.
 
 Oracles are loops over the formulas (reference.py) on duals read from the public attributes.
 Attributions of float32 rows are compared up to what float32 rounds in their terms (`rounding`).
@@ -16,6 +16,7 @@ import reference
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context, get_config
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
@@ -658,10 +659,26 @@ def test_leaving_out_rows_without_duals_changes_nothing():
         assert_array_equal(e.leave_one_out(X_test, X, y), effects)
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_leave_one_out_sees_the_configuration_of_scikit_learn(n_jobs, monkeypatch):
+    X, y, X_test, _ = problem(3, "dense64")
+    e = fitted(3, "dense64")
+    seen, solve = [], e._solve
+
+    def spy(*args, **options):
+        seen.append(get_config()["assume_finite"])
+        return solve(*args, **options)
+
+    monkeypatch.setattr(e, "_solve", spy)
+    with config_context(assume_finite=True):
+        e.leave_one_out(X_test, X, y, rows=e.support_[:4], n_jobs=n_jobs)
+    assert len(seen) == 5 and all(seen)
+
+
 @pytest.mark.parametrize("rows", [[80], [-1], [[1, 1]], [[]], [0.5], [np.arange(80)]])
 def test_rows_that_cannot_be_left_out(rows):
     X, y, X_test, _ = problem(3, "dense64")
-    with pytest.raises(ValueError, match="rows to remove must be|no row of positive weight"):
+    with pytest.raises(ValueError, match="rows must be|rows must hold|no row of positive weight"):
         fitted(3, "dense64").leave_one_out(X_test, X, y, rows=rows)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context, get_config
 from sklearn.datasets import load_digits, load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -55,6 +56,17 @@ def test_a_path_starts_where_it_was(monkeypatch):
     path = crammer_singer_path(X, Y, Cs=CS)
     assert [C for C, _ in starts] == sorted(CS) and starts[0][1] is None
     assert_allclose(starts[1][1].toarray(), 10 * path[1].dual.toarray())
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_folds_see_the_configuration_of_scikit_learn(n_jobs):
+    def score(head, X, y):
+        return float(get_config()["assume_finite"])
+
+    search = DualViewExplainerCV(Cs=[1e-3], cv=3, scoring=score, n_jobs=n_jobs)
+    with config_context(assume_finite=True):
+        assert_array_equal(search.fit(X, Y).scores_, 1.0)
+    assert_array_equal(search.fit(X, Y).scores_, 0.0)
 
 
 @pytest.mark.parametrize("Cs", [[], [0.0], [1.0, -1.0], [np.nan]])

@@ -1,5 +1,7 @@
 """Each inverse Hessian against what its paper defines, and against the exact one in a table."""
 
+import re
+
 import numpy as np
 import pytest
 import reference_softmax as reference
@@ -12,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skattrib import InfluenceExplainer
 from skattrib._softmax import hessian
-from skattrib._softmax.hessian import ClassBlocks, ConjugateGradients, Factor, Kronecker
+from skattrib._softmax.hessian import EKFAC, KFAC, Cholesky, ClassBlocks, ConjugateGradients
 from skattrib._softmax.inverses import INVERSES, Arnoldi, DataInf, Identity, Lissa, make_inverse
 from skattrib._softmax.loss import SoftmaxLoss
 
@@ -54,7 +56,7 @@ def agrees(inverse, G, rtol=1e-9):
 def test_cholesky_and_cg_solve_the_hessian(K, free, damping, layout):
     loss, theta, phi = problem(K, free, layout)
     G = reference.inverse(reference.hessian(theta, phi, loss.s, loss.penalty, damping), K)
-    agrees(Factor(loss, damping), G)
+    agrees(Cholesky(loss, damping), G)
     agrees(ConjugateGradients(loss, damping, tol=1e-12), G)
 
 
@@ -64,14 +66,14 @@ def test_cholesky_and_cg_solve_the_hessian(K, free, damping, layout):
 def test_kfac_is_the_kronecker_product_of_means(K, free, damping):
     loss, theta, phi = problem(K, free)
     H = reference.kfac(theta, phi, loss.s, loss.penalty, damping)
-    agrees(Kronecker(loss, damping), reference.inverse(H, K))
+    agrees(KFAC(loss, damping), reference.inverse(H, K))
 
 
 @pytest.mark.parametrize("K", (2, 3))
 def test_kfac_follows_the_probabilities(K):
     """`update` takes those of a later head."""
     loss, theta, phi = problem(K)
-    inverse = Kronecker(loss)
+    inverse = KFAC(loss)
     loss.at(loss.logits(0.3 * theta))
     inverse.update()
     H = reference.kfac(0.3 * theta, phi, loss.s, loss.penalty)
@@ -82,7 +84,7 @@ def test_kfac_follows_the_probabilities(K):
 def test_ekfac_has_the_diagonal_of_the_hessian_in_the_kronecker_basis(K):
     loss, theta, phi = problem(K)
     H = reference.ekfac(theta, phi, loss.s, loss.penalty, DAMPING)
-    agrees(Kronecker(loss, DAMPING, exact_diagonal=True), reference.inverse(H, K))
+    agrees(EKFAC(loss, DAMPING), reference.inverse(H, K))
 
 
 @pytest.mark.parametrize("K", (2, 3))
@@ -165,7 +167,7 @@ def test_class_blocks_are_the_hessian_within_classes():
 def test_leverage_is_that_of_the_solve(K, name):
     """M_i = (I (x) phi_i)^T H^-1 (I (x) phi_i), row by row as T solves; its columns sum to zero."""
     loss, _, phi = problem(K)
-    _, inverse = make_inverse(name, loss, DAMPING, {"depth": 20} if name == "lissa" else {}, 0)
+    inverse = make_inverse(name, loss, DAMPING, {"depth": 20} if name == "lissa" else {}, 0)
     found = np.concatenate([M for _, M in inverse.leverage()])
     P = np.eye(K) - 1 / K
     for x, M in zip(phi[:10], found, strict=False):
@@ -178,7 +180,7 @@ def test_leverage_is_that_of_the_solve(K, name):
 def test_inverses_are_symmetric_and_positive(name):
     """A row never hurts its own probability, whatever stands for H^-1."""
     loss, *_ = problem(3)
-    _, inverse = make_inverse(name, loss, DAMPING, {}, 0)
+    inverse = make_inverse(name, loss, DAMPING, {}, 0)
     V = in_gauge(3, 5, 15)
     G = np.einsum("akd,bkd->ab", V, inverse.solve(V))
     # lissa's samples do not commute; cg is symmetric up to its tolerance
@@ -216,7 +218,7 @@ def test_damping_determines_a_singular_hessian(columns):
     loss, theta = singular(columns)
     phi = with_constant(loss.X, True)
     G = reference.inverse(reference.hessian(theta, phi, loss.s, loss.penalty, DAMPING), 3)
-    agrees(Factor(loss, DAMPING), G)
+    agrees(Cholesky(loss, DAMPING), G)
     agrees(ConjugateGradients(loss, DAMPING, tol=1e-12), G)
 
 
@@ -233,19 +235,49 @@ def test_datainf_asks_for_damping_with_a_free_intercept():
     [
         ("cg", {"depth": 3}, "inverse_params has no 'depth' for inverse='cg'; it knows tol, max"),
         ("kfac", {"tol": 1e-3}, "inverse_params has no 'tol' for inverse='kfac'; it knows none"),
-        ("arnoldi", {"rank": 0}, "inverse_params must be positive"),
+        ("arnoldi", {"rank": 0}, r"inverse_params\['rank'\] must be an integer in 1..1,000,000"),
+        ("arnoldi", {"rank": 3.0}, r"inverse_params\['rank'\] must be an integer .* got 3.0"),
+        ("cg", {"max_iter": True}, r"inverse_params\['max_iter'\] must be an integer"),
+        ("lissa", {"depth": 10**30}, r"inverse_params\['depth'\] must be an integer in 1..1,000"),
+        ("lissa", {"batch_size": None}, r"inverse_params\['batch_size'\] must be an integer"),
+        ("lissa", {"scale": np.inf}, r"inverse_params\['scale'\] must be .* finite number or None"),
+        ("lissa", {"scale": [1.0]}, r"inverse_params\['scale'\] must be a positive finite"),
+        ("cg", {"tol": np.nan}, r"inverse_params\['tol'\] must be a positive finite number, got n"),
+        ("cg", {"tol": "small"}, r"inverse_params\['tol'\] must be a positive finite number"),
+        ("cg", {"tol": 10**400}, r"inverse_params\['tol'\] must be a positive finite number"),
+        ("cg", {3: 1}, "inverse_params has no 3"),
     ],
 )
-def test_inverse_params_are_known_and_positive(name, params, message):
+def test_inverse_params_are_known_numbers_of_their_kind(name, params, message):
     with pytest.raises(ValueError, match=message):
         make_inverse(name, problem(3)[0], 0.0, params, 0)
 
 
+def test_the_explainer_documents_every_inverse():
+    """Names, parameters with their defaults, and which of them take a random state."""
+    text = InfluenceExplainer.__doc__.replace("\n        ", " ")
+    section = dict(re.findall(r"^    (\w+) : (.*)$", text, re.M))
+    for name, kind in INVERSES.items():
+        assert f'"{name}"' in section["inverse"]
+        assert kind.random == (f'"{name}"' in section["random_state"])
+        if not kind.parameters():
+            continue
+        (found,) = re.findall(rf'"{name}": (.*?)(?:\. "|\.$)', section["inverse_params"])
+        for parameter, default in kind.parameters().items():
+            if default is None:
+                assert f"{parameter}," in found and "(None:" in found
+            else:
+                assert float(re.search(rf"\b{parameter}=([\d.e-]+)", found)[1]) == default
+        assert len(re.findall(r"=", found)) == sum(
+            v is not None for v in kind.parameters().values()
+        )
+
+
 def test_auto_is_cholesky_while_the_hessian_is_small(monkeypatch):
     loss, *_ = problem(3)
-    assert make_inverse("auto", loss, 0.0, {}, 0)[0] == "cholesky"
-    monkeypatch.setattr(hessian, "LARGEST_FACTOR", 9)
-    assert make_inverse("auto", loss, 0.0, {}, 0)[0] == "cg"
+    assert make_inverse("auto", loss, 0.0, {}, 0).name == "cholesky"
+    monkeypatch.setattr(hessian, "LARGEST_ORDER", 9)
+    assert make_inverse("auto", loss, 0.0, {}, 0).name == "cg"
 
 
 def test_cg_where_no_factor_fits_memory(monkeypatch):
@@ -253,7 +285,7 @@ def test_cg_where_no_factor_fits_memory(monkeypatch):
     loss, theta, phi = problem(3, free=True)
     monkeypatch.setattr(ClassBlocks, "fits", staticmethod(lambda loss: False))
     inverse = ConjugateGradients(loss, tol=1e-12)
-    assert isinstance(inverse.preconditioner, Kronecker)
+    assert isinstance(inverse.preconditioner, EKFAC)
     H = reference.hessian(theta, phi, loss.s, loss.penalty)
     agrees(inverse, reference.inverse(H, 3))
 

@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from reference import with_constant
 from scipy import sparse
 from scipy.special import logsumexp
+from sklearn import config_context, get_config
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -245,7 +246,7 @@ def test_cg_agrees_with_cholesky(name, K):
 def test_auto_chooses_by_the_order_of_the_hessian(monkeypatch):
     case = Case("fitted", 3)
     exact = case.explainer(leverage_correction=False).attribute(case.test, case.V)
-    monkeypatch.setattr(hessian, "LARGEST_FACTOR", 9)
+    monkeypatch.setattr(hessian, "LARGEST_ORDER", 9)
     e = case.explainer()
     # n (K - 1) solves are too dear there
     assert (e.inverse_, e.leverage_correction_) == ("cg", False)
@@ -320,6 +321,22 @@ def test_refits_in_parallel_and_at_any_size(direct, monkeypatch):
     close(e.leave_one_out(*data, rows=range(6), n_jobs=2), one, 1e-12)
     if direct:
         assert e.leave_one_out(*data).shape == (len(case.test), len(case.X))
+
+
+@pytest.mark.parametrize("n_jobs", (1, 2))
+def test_refits_see_the_configuration_of_scikit_learn(n_jobs, monkeypatch):
+    case = Case("l2", 3)
+    e = case.explainer()
+    seen, found = [], _influence_kernel.newton
+
+    def spy(*args, **options):
+        seen.append(get_config()["assume_finite"])
+        return found(*args, **options)
+
+    monkeypatch.setattr(_influence_kernel, "newton", spy)
+    with config_context(assume_finite=True):
+        e.leave_one_out(case.test, case.X, case.y, case.weight, rows=range(6), n_jobs=n_jobs)
+    assert seen == [True] * 7
 
 
 # the removals themselves: scikit-learn's refits
@@ -615,11 +632,11 @@ def test_rows_to_remove_are_checked():
     whole = np.flatnonzero(y == "a")
     for e in (fitted, frozen):
         for group, message in [
-            ([1, 1], "distinct training rows"),
-            ([-1], "distinct training rows"),
-            ([60], "distinct training rows"),
-            ([], "integers, or non-empty arrays"),
-            ([0.5], "must be integers"),
+            ([1, 1], "hold distinct training rows in each group, but one has row 1 2 times"),
+            ([-1], "must be training rows 0..59"),
+            ([60], "must be training rows 0..59"),
+            ([], "must be training rows 0..59, or groups of one or more"),
+            ([0.5], "must be training rows 0..59"),
             (range(60), "no row of positive weight would be left"),
         ]:
             with pytest.raises(ValueError, match=message):

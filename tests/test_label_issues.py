@@ -108,6 +108,23 @@ def test_frames():
     assert issues.id[0] == f"w{expected.row[0]}"
 
 
+def test_frames_in_another_order_are_refused():
+    """Rows and labels that pandas would align are taken by position: silent nonsense."""
+    X, y = load_wine(as_frame=True, return_X_y=True)
+    explainer = SimilarityExplainer().fit(X, y)
+    shuffled = np.random.default_rng(0).permutation(len(y))
+    with pytest.raises(ValueError, match=r"indexes of X and y differ.*y.loc\[X.index\]"):
+        find_label_issues(explainer, X, y.iloc[shuffled])
+    with pytest.raises(ValueError, match="indexes of X and ids differ"):
+        find_label_issues(explainer, X, y, ids=pd.Series(shuffled, index=shuffled))
+    bare = SimilarityExplainer().fit(X.to_numpy(), y)
+    with pytest.raises(ValueError, match="indexes of y and ids differ"):
+        find_label_issues(bare, X.to_numpy(), y, ids=pd.Series(shuffled, index=shuffled))
+    both = find_label_issues(explainer, X.iloc[shuffled], y.iloc[shuffled], k=3)
+    plain = find_label_issues(explainer, X.iloc[shuffled], y.to_numpy()[shuffled], k=3)
+    assert_array_equal(both.row, plain.row)
+
+
 def test_no_issues():
     X, y = np.array([[-1.0], [1.0]]), np.array([0, 1])
     issues = find_label_issues(DualViewExplainer(random_state=0).fit(X, y), X, y)
@@ -118,6 +135,10 @@ def test_no_issues():
     ("options", "message"),
     [
         ({"X": np.ones((3, 13))}, "the 178 training rows"),
+        ({"X": np.array(3)}, "the 178 training rows"),
+        ({"X": 3}, "the 178 training rows"),
+        ({"y": np.ma.masked_array(np.zeros(178), mask=True)}, "y is a masked array"),
+        ({"y": [0, None] * 89}, "label of y None is not one of the classes"),
         ({"y": [0, 1]}, "the 178 training rows"),
         ({"y": np.full(178, 7)}, "label of y 7 is not one of the classes"),
         ({"ids": [1]}, "one a training row"),

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,11 @@ PACKAGE = Path(skattrib.__file__).parent
 # imports go down only, within folders too
 FLOORS = {
     # arrays, checks; csrc
+    "_arrays._csr": -2,
+    "_arrays.checks": -1,
+    "_arrays.operations": -1,
+    "_arrays.conjugate_gradients": -1,
     "_arrays": 0,
-    "_checks": 0,
-    "_conjugate_gradients": 0,
     "_svm._crammer_singer": 0,
     "explainers._scoring_kernels": 0,
     # solvers as functions of arrays
@@ -43,16 +46,16 @@ FLOORS = {
     "retraining._outputs": 2,
     "retraining": 3,
     # these stand aside, too
-    "planting": 0,
-    "metrics._checks": 0,
-    "metrics._intervals": 0,
-    "metrics._ranks": 1,
-    "metrics._agreement": 2,
-    "metrics._curves": 2,
-    "metrics._detection": 2,
-    "metrics._supports": 2,
-    "metrics._selection": 3,
-    "metrics": 4,
+    "planting": 1,
+    "metrics._checks": 1,
+    "metrics._intervals": 1,
+    "metrics._ranks": 2,
+    "metrics._agreement": 3,
+    "metrics._curves": 3,
+    "metrics._detection": 3,
+    "metrics._supports": 3,
+    "metrics._selection": 4,
+    "metrics": 5,
     # what the explainers share
     "explainers._scoring": 5,
     "explainers._base": 6,
@@ -75,17 +78,21 @@ FLOORS = {
     "plots._support": 13,
     "plots": 14,
     "label_issues": 12,
-    "comparison._study": 12,
+    "comparison._study": 11,
+    "comparison._metrics": 12,
     "comparison._compare": 13,
     "comparison": 14,
     # the command line
     "_cli": 15,
     "_cli.inputs": 15,
-    "_cli.records": 15,
+    "_cli.printing": 15,
     "_cli.report_page": 15,
     "_cli.methods": 15,
     "_cli.matrices": 16,
     "_cli.tables": 16,
+    "_cli.outputs": 16,
+    "_cli.records": 16,
+    "_cli.fitting": 16,
     "_cli.report": 17,
     "_cli.explain": 18,
     "_cli.arguments": 19,
@@ -206,6 +213,13 @@ def test_only_the_base_touches_private_names_of_scikit_learn(module):
         and ast.unparse(node).startswith("sklearn.")
     }
     assert reached == set()
+
+
+@each
+def test_parallel_is_that_of_scikit_learn(module):
+    """Joblib's own does not take scikit-learn's configuration to its workers."""
+    used = imports(module) | set(re.findall(r"\bjoblib\.\w+", FILES[module].read_text()))
+    assert used & {"joblib.Parallel", "joblib.delayed"} == set()
 
 
 OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2")

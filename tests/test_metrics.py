@@ -186,8 +186,9 @@ def test_leave_one_out_agreement_is_its_definition(as_format):
     assert result.slope == pytest.approx(reference.slope(OTHER.ravel(), TIED.ravel()))
 
 
-def test_leave_one_out_agreement_of_chosen_rows_and_groups(as_format):
-    rows = [3, [0, 2], (6,), np.array([1, 4, 5])]
+@pytest.mark.parametrize("last", [[1, 4, 5], [2, 0]], ids=["another", "the same again"])
+def test_leave_one_out_agreement_of_chosen_rows_and_groups(as_format, last):
+    rows = [3, [0, 2], (6,), np.array(last)]
     sums = np.column_stack([TIED[:, np.atleast_1d(row)].sum(axis=1) for row in rows])
     effects = OTHER[:, :4]
     result = leave_one_out_agreement(as_format(TIED), effects, rows=rows)
@@ -332,6 +333,75 @@ def test_slope_scales_and_correlation_does_not():
         assert (result.correlation, result.slope) == pytest.approx((1, scale))
         assert leave_one_out_agreement(TIED, TIED * scale).slope == pytest.approx(1 / scale)
     assert leave_one_out_agreement(-2 * TIED, TIED).slope == pytest.approx(-2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_attributions_that_differ_by_rounding_agree_with_nothing(dtype, scale):
+    rng = np.random.default_rng(0)
+    effects = rng.standard_normal((5, 7))
+    steps = rng.integers(0, 2, (5, 7))
+    equal = np.full((5, 7), 0.1 * scale, dtype=dtype)
+    noisy = np.where(steps, np.nextafter(equal, dtype(np.inf)), equal)
+    assert 0 < np.ptp(noisy) < 1e-6 * scale
+    nothing = {"correlation": 0.0, "slope": 0.0}
+    assert leave_one_out_agreement(noisy, effects) == nothing
+    assert leave_one_out_agreement(effects, noisy) == nothing
+    assert faithfulness(noisy, effects).correlation == 0
+    assert faithfulness(effects, noisy).correlation == 0
+    more = np.where(steps, equal * dtype(1 + 1e-5), equal)
+    line = leave_one_out_agreement(more, effects)
+    expected = np.corrcoef(steps.ravel(), effects.ravel())[0, 1]
+    assert_allclose(line.correlation, expected, rtol=0.05 if dtype == np.float32 else 1e-6)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_sums_of_groups_that_differ_by_rounding_agree_with_nothing(container):
+    """All rows are in each group, in another order: their sums are equal, be they 1 or 0."""
+    rng = np.random.default_rng(0)
+    effects = rng.standard_normal((5, 7))
+    rows = [rng.permutation(40) for _ in range(7)]
+    positive = rng.random((5, 40))
+    shares = positive / positive.sum(axis=1, keepdims=True)
+    for T in (shares, positive - positive.mean(axis=1, keepdims=True)):
+        found = leave_one_out_agreement(container(T), effects, rows=rows)
+        assert found == {"correlation": 0.0, "slope": 0.0}
+    assert leave_one_out_agreement(T, effects, rows=range(7)).correlation != 0
+
+
+def test_a_resample_of_one_constant_row_agrees_with_nothing():
+    """Of two test rows with constant attributions, half the samples draw one of them only."""
+    rng = np.random.default_rng(0)
+    effects = rng.standard_normal((2, 11))
+    for constants in rng.random((40, 2)):
+        T = np.repeat(constants[:, None], 11, axis=1)
+        found = leave_one_out_agreement(
+            T, effects, confidence=0.999, n_resamples=30, random_state=0
+        )
+        ends = {found.low.correlation, found.high.correlation}
+        assert ends == {0.0, found.correlation} and abs(found.correlation) > 0.1
+
+
+def test_a_row_that_is_left_out_twice_is_refused():
+    for rows in ([[3, 3], 5], [[0, 1], [2, 2]]):
+        with pytest.raises(ValueError, match="must be distinct training rows"):
+            leave_one_out_agreement(TIED, OTHER[:, :2], rows=rows)
+    with pytest.raises(TypeError, match="rows to remove must be a list .* got 3"):
+        leave_one_out_agreement(TIED, OTHER[:, :1], rows=3)
+
+
+@pytest.mark.parametrize("confidence", [[0.9], np.full(2, 0.9), "0.9", np.nan, 1, {}])
+def test_confidence_is_one_probability(confidence):
+    with pytest.raises(ValueError, match="confidence is .* expected a probability"):
+        sparsity(TIED, confidence=confidence)
+
+
+@pytest.mark.parametrize("name", ["attributions", "outputs"])
+@pytest.mark.parametrize("bad", [["a"], [None, 1j], [[1.0], [1.0, 2.0]], {}, 3j])
+def test_what_is_no_array_of_numbers_is_refused_by_name(name, bad):
+    given = {"attributions": TIED, "outputs": np.ones(len(TIED))} | {name: bad}
+    with pytest.raises(ValueError, match=f"^{name} must be|not supported: {name} would"):
+        completeness_error(**given)
 
 
 def test_sums_over_subsets_that_differ_by_rounding_are_ties():
@@ -805,7 +875,15 @@ def test_one_row_of_attributions_must_still_be_a_matrix():
         ),
         (
             lambda: leave_one_out_agreement(TIED, OTHER, rows=[0, 7]),
-            "rows must be training rows 0..6 or groups of them",
+            "rows must be training rows 0..6, or groups of one or more of them; got 7",
+        ),
+        (
+            lambda: leave_one_out_agreement(TIED, OTHER, rows=[[3, 3], 6]),
+            "rows must hold distinct training rows in each group, but one has row 3 2 times",
+        ),
+        (
+            lambda: leave_one_out_agreement(TIED, OTHER, rows=3),
+            "rows must be a list of training rows, such as [3]",
         ),
         (
             lambda: leave_one_out_agreement(TIED, np.zeros(TIED.shape)),
@@ -868,7 +946,7 @@ def test_labels_must_be_of_one_kind_and_present(y_train):
         class_detection_score(TIED, y_train, TARGETS)
 
 
-@pytest.mark.parametrize("mass", [0, -0.1, 1.01, 90, np.nan])
+@pytest.mark.parametrize("mass", [0, -0.1, 1.01, 90, np.nan, [0.5], np.full(2, 0.5), "0.5", None])
 def test_mass_must_be_a_share(mass):
     with pytest.raises(ValueError, match=r"mass is .*; expected a share of the whole in \(0, 1\]"):
         sparsity(TIED, mass)

@@ -106,6 +106,32 @@ def test_supports_do_not_depend_on_scale_or_order(scale):
     assert_array_equal(permuted.counts, [1, 2, 4, 8, 16])
 
 
+@pytest.mark.parametrize("score", [data_removal_support, mislabel_support])
+def test_a_count_beyond_the_ranked_rows_is_not_tried(score):
+    """Two rows are ranked: taking "three" of them would be taking two, or an excluded one."""
+    X, y, excluded = [[0.0], [0.1], [9.0], [9.1]], [0, 0, 1, 1], -np.inf
+    knn = KNeighborsClassifier(n_neighbors=1)
+    T = [[1.0, 2.0, excluded, excluded]]
+    result = score(T, knn, X, y, [[0.04]], counts=[1, 3])
+    assert_array_equal(result.support, [np.inf])
+    assert_array_equal(result.flipped, [0, 0])
+    assert_array_equal(score(T, knn, X, y, [[0.04]], counts=[2, 3]).support, [2])
+
+
+@pytest.mark.parametrize("verbose", [np.ones(2), "yes", None, [1]])
+def test_verbose_is_a_number(verbose):
+    with pytest.raises(TypeError, match="verbose must be"):
+        data_removal_support(T, KNN, X, Y, X_TEST, counts=[1], verbose=verbose)
+    with pytest.raises(TypeError, match="verbose must be"):
+        coreset_curve(SCORES, KNN, X, Y, X_TEST, Y_TEST, shares=[0.5], verbose=verbose)
+
+
+@pytest.mark.parametrize("estimator", [None, 3, "knn", [KNN], np.ones(2)])
+def test_what_is_no_estimator_is_refused(estimator):
+    with pytest.raises(ValueError, match="is no classifier, which estimator must be"):
+        data_removal_support(T, estimator, X, Y, X_TEST)
+
+
 def test_ties_are_broken_at_random():
     X, y = np.array([[0.0], [0.1], [0.2], [9.0], [9.1]]), [0, 0, 0, 1, 1]
     zeros = sparse.csr_array((1, 5))
@@ -307,6 +333,18 @@ def test_intervals_of_curves():
         (
             lambda: coreset_curve(SCORES, BAYES, X, Y, X_TEST, Y_TEST[1:]),
             "y_test has shape (7,); expected (8,)",
+        ),
+        (
+            lambda: coreset_curve(SCORES, BAYES, X, Y, X_TEST, Y_TEST.astype(str)),
+            "y and y_test must hold labels of one kind",
+        ),
+        (
+            lambda: data_removal_support(T, BAYES, X, Y, X_TEST, counts=[1, None]),
+            "counts must be integers that increase",
+        ),
+        (
+            lambda: data_removal_support(T, BAYES, np.ma.masked_array(X, X > 1), Y, X_TEST),
+            "X is a masked array",
         ),
         (lambda: coreset_curve(SCORES, Ridge(), X, Y, X_TEST, Y_TEST), "Ridge is no classifier"),
         *[

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from skattrib._softmax import newton as newton_module
-from skattrib._softmax.hessian import ClassBlocks, Factor, Kronecker
+from skattrib._softmax.hessian import KFAC, Cholesky, ClassBlocks
 from skattrib._softmax.loss import SoftmaxLoss, contrasts
 from skattrib._softmax.newton import newton, softmax_regression
 
@@ -148,9 +148,9 @@ def test_weights_are_repetitions(K):
 
 
 PATHS = {
-    "Kronecker": (Kronecker, False, False),
+    "KFAC": (KFAC, False, False),
     "ClassBlocks": (ClassBlocks, False, True),
-    "Factor": (Factor, True, True),
+    "Cholesky": (Cholesky, True, True),
 }
 
 
@@ -169,7 +169,7 @@ def test_conjugate_gradients_find_the_same_minimum(K, path, kind, monkeypatch):
     better = newton_module._better
     monkeypatch.setattr(newton_module, "DIRECT", 0)
     monkeypatch.setattr(newton_module, "STALE", -1)
-    monkeypatch.setattr(Factor, "fits", staticmethod(lambda loss: factor))
+    monkeypatch.setattr(Cholesky, "fits", staticmethod(lambda loss: factor))
     monkeypatch.setattr(ClassBlocks, "fits", staticmethod(lambda loss: blocks))
 
     def spy(solver, iterations):
@@ -184,7 +184,7 @@ def test_conjugate_gradients_find_the_same_minimum(K, path, kind, monkeypatch):
     assert_allclose(loss.logits(theta), z, atol=1e-9 * np.abs(z).max())
 
 
-@pytest.mark.parametrize("kind", (Factor, ClassBlocks, Kronecker))
+@pytest.mark.parametrize("kind", (Cholesky, ClassBlocks, KFAC))
 def test_a_given_preconditioner_changes_no_minimum(kind):
     """As refits use it: that of the full fit, for a fit without some rows."""
     X, q, s = problem(3, soft=False)

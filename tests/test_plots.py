@@ -126,7 +126,7 @@ def test_hostile_labels():
     ("options", "message"),
     [
         ({"k": 0}, "k must be a positive integer"),
-        ({"y_train": [1, 2]}, "y_train has 2 rows; expected 3"),
+        ({"y_train": [1, 2]}, r"y_train has shape \(2,\); expected 3"),
         ({"images": np.zeros((3, 4))}, "give image_shape"),
         ({"images": np.zeros((3, 4)), "image_shape": (3, 2)}, "does not fit rows of 4 values"),
     ],
@@ -143,8 +143,14 @@ def test_one_sparse_row_is_a_row(explainer):
 
 
 def test_bad_rows(explainer):
-    with pytest.raises(ValueError, match="has 2 rows"):
+    with pytest.raises(ValueError, match=r"x has shape \(2, 64\); give the one row"):
         AttributionDisplay.from_estimator(explainer, X[:2])
+    with pytest.raises(ValueError, match=r"x has shape \(\); give the one row"):
+        AttributionDisplay.from_estimator(explainer, np.array(3.0))
+    with pytest.raises(TypeError, match="explainer must be a fitted explainer, got a float"):
+        FeatureSharesDisplay.from_estimator(3.0, X[0], 0)
+    with pytest.raises(TypeError, match="index must be"):
+        FeatureSharesDisplay.from_estimator(explainer, X[0], [0, 1])
     with pytest.raises(ValueError, match="of one test row"):
         AttributionDisplay.from_predictions([[1.0]])
 

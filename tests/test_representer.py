@@ -19,6 +19,7 @@ from sklearn.preprocessing import scale
 from sklearn.svm import LinearSVC
 
 from skattrib import LinearHead, RepresenterExplainer
+from skattrib._softmax.loss import SoftmaxLoss
 from skattrib.explainers import _heads, representer
 
 LABELS = {2: np.array(["no", "yes"]), 3: np.array([7, -1, 4])}
@@ -120,6 +121,43 @@ def test_attributions_are_the_terms_of_the_head(K, layout, fit_intercept):
     assert_allclose(e.self_influence_, own * np.sum(phi**2, axis=1), atol=1e-7)
     diagonal = np.diag(e.attribute(LAYOUTS[layout](X), y))
     assert_allclose(e.self_influence_, diagonal, atol=100 * atol)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("model", (None, "forest"))
+def test_equal_rows_have_equal_coefficients(layout, model):
+    """To the last bit, wherever they stand; in proportion where their weights differ."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:400, 8:40] / 16, y[:400]
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(np.r_[np.arange(400), rng.integers(400, size=901)])
+    first = np.array([np.flatnonzero(rows == row)[0] for row in range(400)])[rows]
+    if model:
+        model = FrozenEstimator(RandomForestClassifier(5, random_state=0).fit(X, y))
+    for weight in (None, rng.integers(1, 4, size=1301) / 2.0):
+        e = RepresenterExplainer(model, C=10.0).fit(LAYOUTS[layout](X[rows]), y[rows], weight)
+        each = dual_of(e) if weight is None else dual_of(e) / weight[:, None]
+        assert_allclose(each, each[first], rtol=0 if weight is None else 1e-15)
+        assert e.completeness_error_ <= 1e-6
+
+
+def test_the_completeness_error_is_that_of_the_coefficients(monkeypatch):
+    """Equal rows get the coefficients of the first: the error is measured after that."""
+    X, y, *_ = problem(3)
+    X, y = np.tile(X, (2, 1)), np.tile(y, 2)
+    at = SoftmaxLoss.at
+
+    def noisy(self, z):
+        out = at(self, z)
+        noise = np.random.default_rng(0).uniform(0.0, 1e-5, size=self.probabilities.shape)
+        self.probabilities = self.probabilities * (1 + noise)
+        return out
+
+    monkeypatch.setattr(SoftmaxLoss, "at", noisy)
+    e = RepresenterExplainer(C=10.0, tol=1e-4).fit(X, y)
+    assert_array_equal(dual_of(e)[:80], dual_of(e)[80:])
+    error = reference.completeness_error(theta_of(e, True), with_constant(X, True), dual_of(e))
+    assert e.completeness_error_ == pytest.approx(error, rel=1e-6) and error > 1e-6
 
 
 @cache

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import joblib
 import numpy as np
@@ -22,9 +24,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from skattrib.metrics import leave_one_out_agreement, linear_datamodeling_score
+from skattrib import DatamodelExplainer, InfluenceExplainer, RepresenterExplainer
+from skattrib.metrics import coreset_curve, leave_one_out_agreement, linear_datamodeling_score
 from skattrib.retraining import leave_one_out_outputs, refits, subset_outputs
 from skattrib.retraining.result_folder import digest
 
@@ -118,10 +121,10 @@ def test_regressors():
 
 
 def test_leave_one_out_outputs_are_those_of_clones_fitted_without():
-    rows = [5, [1, 2, 30], 0, 5]
+    rows = [5, [1, 2, 30], 0, 5, [30, 1, 2]]
     truth = leave_one_out_outputs(LOGISTIC, X, Y, X_TEST, rows=rows)
     codes = clone(LOGISTIC).fit(X, Y).predict(X_TEST)
-    assert truth.effects.shape == (10, 4) and truth.outputs.shape == (4, 10)
+    assert truth.effects.shape == (10, 5) and truth.outputs.shape == (5, 10)
     assert truth.rows == rows
     for row, outputs, effects in zip(rows, truth.outputs, truth.effects.T, strict=True):
         model = clone(LOGISTIC).fit(np.delete(X, row, axis=0), np.delete(Y, row))
@@ -305,11 +308,48 @@ def test_every_refit_has_one_thread(n_jobs, backend):
         assert info
         return np.full(len(X_test), max(library["num_threads"] for library in info))
 
-    before = threadpool_info()
-    with joblib.parallel_config(backend):
-        truth = subset_outputs(LOGISTIC, X, Y, X_TEST, 4, output=count_threads, n_jobs=n_jobs)
-    assert np.all(truth.outputs == 1) and np.all(truth.full_outputs == 1)
-    assert threadpool_info() == before
+    # more than one for all but the refits, whatever the environment says
+    inner = {"inner_max_num_threads": 2} if backend == "loky" else {}
+    with threadpool_limits(2):
+        before = threadpool_info()
+        assert {library["num_threads"] for library in before} == {2}
+        with joblib.parallel_config(backend, **inner):
+            truth = subset_outputs(LOGISTIC, X, Y, X_TEST, 4, output=count_threads, n_jobs=n_jobs)
+        assert np.all(truth.outputs == 1) and np.all(truth.full_outputs == 1)
+        assert threadpool_info() == before
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_overlapping_runs_leave_the_number_of_threads_as_it_was():
+    """Each of three ends while a later one is at work, which still has one thread."""
+    inside, leave = ([threading.Event() for _ in range(3)] for _ in range(2))
+    seen = []
+
+    def work(k):
+        def output(model, X_test, targets):
+            inside[k].set()
+            assert leave[k].wait(60)
+            seen.append(blas_threads())
+            return np.zeros(len(X_test))
+
+        subset_outputs(LOGISTIC, X, Y, X_TEST, 1, output=output, random_state=0)
+
+    with threadpool_limits(2, user_api="blas"):
+        runs = [threading.Thread(target=work, args=(k,)) for k in range(3)]
+        found = []
+        for k, run in enumerate(runs):
+            run.start()
+            assert inside[k].wait(60)
+        for k, run in enumerate(runs):
+            found.append(blas_threads())
+            leave[k].set()
+            run.join(60)
+            assert not run.is_alive()
+        assert found == [{1}] * 3 and blas_threads() == {2}
+    assert seen == [{1}] * 6
 
 
 def test_verbose_reports_progress(capsys):
@@ -484,6 +524,54 @@ def test_a_folder_of_other_versions_or_of_another_function_is_refused(tmp_path):
         subset_outputs(**BASE, folder=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("key.json", b"", "key.json is damaged.* use another folder"),
+        ("key.json", b'{"kind": "sub', "key.json is damaged"),
+        ("key.json", b"[]", "key.json is damaged"),
+        ("key.json", b"\xff\xfe", "key.json is damaged"),
+        ("000000.npy", b"", "000000.npy cannot be read.* delete it"),
+        ("000000.npy", 100, "000000.npy cannot be read.* delete it"),
+        ("000000.npy", b"text", "000000.npy cannot be read.* delete it"),
+        (
+            "000000.npy",
+            np.array(1.0),
+            r"000000.npy holds an array of shape \(\) instead",
+        ),
+        ("000000.npy", np.zeros(9), r"000000.npy holds an array of shape \(9,\) instead of"),
+        ("000000.npy", np.full(10, np.nan), "000000.npy holds values that are not finite; delete"),
+        ("000000.npy", np.zeros(10, dtype=int), "000000.npy holds no array of float64"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, name, content, message):
+    first = subset_outputs(**BASE, folder=tmp_path)
+    file = tmp_path / name
+    if isinstance(content, np.ndarray):
+        np.save(file, content)
+    elif isinstance(content, int):
+        file.write_bytes(file.read_bytes()[:content])
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        subset_outputs(**BASE, folder=tmp_path)
+    if name != "key.json":
+        file.unlink()
+        assert_array_equal(subset_outputs(**BASE, folder=tmp_path).outputs, first.outputs)
+
+
+def test_what_a_killed_run_left_half_written_goes_after_a_day(tmp_path):
+    subset_outputs(**BASE, folder=tmp_path)
+    kept = {file.name for file in tmp_path.iterdir()}
+    recent, old = (f".00000{k}.npy.{k:032x}" for k in range(2))
+    for name in (recent, old, ".notes"):
+        (tmp_path / name).write_bytes(b"half")
+    for name in (old, ".notes"):
+        os.utime(tmp_path / name, (time.time() - 25 * 3600,) * 2)
+    subset_outputs(**BASE, folder=tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {*kept, recent, ".notes"}
+
+
 def test_an_edited_function_is_another_one(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     digests = []
@@ -545,11 +633,45 @@ def test_a_folder_needs_an_integer_seed(tmp_path, seed):
         ({"output": lambda model, X, y: np.full(10, np.nan)}, "not finite"),
         ({"random_state": -1}, "random_state must not be negative"),
         ({"X": X[:1], "y": Y[:1]}, "give 2 or more"),
+        ({"n_repeats": 10**30}, "n_repeats must be a positive integer up to 10,000"),
+        ({"n_subsets": 10**30}, "n_subsets must be a positive integer up to 1,000,000"),
+        ({"n_subsets": True}, "n_subsets must be a positive integer"),
     ],
 )
 def test_errors_name_the_problem(change, message):
     with pytest.raises(ValueError, match=message):
         subset_outputs(**{**BASE, **change})
+
+
+class Duck:
+    """Looks like a classifier, but is none of scikit-learn's kind."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X))
+
+    predict_proba = predict
+
+
+@pytest.mark.parametrize("estimator", [3, "svc", None, LogisticRegression, Duck()], ids=repr)
+def test_what_is_no_estimator_is_named(estimator):
+    with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
+        subset_outputs(estimator, X, Y, X_TEST, 1)
+    with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
+        leave_one_out_outputs(estimator, X, Y, X_TEST, rows=[0])
+    with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
+        coreset_curve(np.ones((10, 60)), estimator, X, Y, X_TEST, Y_TEST)
+    if isinstance(estimator, Duck):
+        frozen = FrozenEstimator(estimator)
+        for explainer in (
+            DatamodelExplainer(estimator),
+            RepresenterExplainer(frozen),
+            InfluenceExplainer(frozen),
+        ):
+            with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
+                explainer.fit(X, Y)
 
 
 def test_pairwise_decision_values_are_refused():
@@ -569,6 +691,11 @@ def test_pairwise_decision_values_are_refused():
         ([], "rows is empty"),
         (3, r"rows must be a list of training rows, such as \[3\]"),
         ([range(60)], "holds all training rows"),
+        ([7, [3, 4, 3]], "distinct training rows in each group, but one has row 3 2 times"),
+        ([[[1], [2, 3]]], "rows must be training rows 0..59, or groups"),
+        ([True], "rows must be training rows 0..59, or groups"),
+        (["7"], "rows must be training rows 0..59, or groups"),
+        ([2**70], "rows must be training rows 0..59, or groups"),
     ],
 )
 def test_rows_must_be_training_rows(rows, message):

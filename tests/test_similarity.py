@@ -5,11 +5,14 @@ Malisiewicz et al. 2011 (exemplar SVM).
 """
 
 import doctest
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context, get_config
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.random_projection import GaussianRandomProjection
@@ -50,6 +53,22 @@ def test_metrics_are_their_formulas(metric, layout):
     assert_allclose(sparse_output.transform(layout(test)).toarray(), expected, atol=1e-13)
     # labels say nothing without same_class
     assert_array_equal(e.attribute(test, "c"), e.attribute(test, "a"))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layout", (np.ascontiguousarray, sparse.csr_array))
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_the_cosine_does_not_depend_on_the_size_of_rows(layout, dtype):
+    """From denormal to huge rows, without a warning; that with a row of zeros is 0."""
+    A = np.array([[3, -4, 0, 1], [1, 1, 2, 0], [2, 0, -1, 5], [0, 0, 0, 0]], dtype=dtype)
+    lowest, highest = np.finfo(dtype).smallest_subnormal, 1e-4 * np.sqrt(np.finfo(dtype).max)
+    sizes = np.array([lowest, highest, 1.0, 1.0])[:, None].astype(dtype)
+    e = SimilarityExplainer(metric="cosine").fit(layout(A * sizes), LABELS[[0, 1, 2, 0]])
+    expected = loop("cosine", A[:3].astype(float), A[:3].astype(float))
+    found = e.attribute(layout(A * sizes[::-1][[0, 2, 3, 1]]))
+    assert_allclose(found[:3, :3], expected, rtol=0, atol=4 * np.finfo(dtype).eps)
+    assert_array_equal(found[3], 0)
+    assert_array_equal(found[:, 3], 0)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -293,6 +312,33 @@ def test_exemplar_svm_in_parallel(same_class):
     assert_array_equal(T[:, y == "b"], everything[:, y == "b"])
 
 
+@pytest.mark.parametrize("n_jobs", (1, 2))
+def test_exemplar_svms_see_the_configuration_of_scikit_learn(n_jobs, monkeypatch):
+    X, y, test = problem()
+    e = ExemplarSVMExplainer(n_jobs=n_jobs).fit(X, y)
+    seen, plane = [], e._plane
+    spy = lambda row: seen.append(get_config()["assume_finite"]) or plane(row)  # noqa: E731
+    monkeypatch.setattr(e, "_plane", spy)
+    with config_context(assume_finite=True):
+        e.attribute(test)
+    assert seen == [True] * len(test)
+
+
+@pytest.mark.parametrize("layout", (np.ascontiguousarray, sparse.csr_array))
+def test_exemplar_svm_of_features_whose_squares_vanish(layout):
+    """LIBLINEAR alone would not end; they are zeros to it."""
+    X, y, test = problem()
+    tiny = np.full(5, 1e-200)
+    e = ExemplarSVMExplainer(random_state=0).fit(layout(X * tiny), y)
+    assert_array_equal(e.attribute(layout(test * tiny)), 0)
+    one, without = np.where(np.arange(5) == 2, tiny, 1.0), (np.arange(5) != 2).astype(float)
+    found, expected = (
+        ExemplarSVMExplainer(random_state=0).fit(layout(X * scale), y).attribute(test * scale)
+        for scale in (one, without)
+    )
+    assert_array_equal(found, expected)
+
+
 def test_exemplar_svm_of_constant_features_knows_nothing():
     X, y, _ = problem()
     e = ExemplarSVMExplainer().fit(np.zeros_like(X), y)
@@ -302,3 +348,12 @@ def test_exemplar_svm_of_constant_features_knows_nothing():
 def test_examples():
     found = doctest.testmod(similarity)
     assert found.attempted and not found.failed
+
+
+@pytest.mark.parametrize("same_class", [False, True])
+def test_the_strongest_rows_of_a_frame_come_without_a_warning(same_class):
+    frame = pd.DataFrame(np.eye(6), columns=list("abcdef"))
+    explainer = SimilarityExplainer(same_class=same_class).fit(frame, [0, 0, 0, 1, 1, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_array_equal(explainer.top_k(frame, 1)[1][:, 0], np.arange(6))

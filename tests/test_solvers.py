@@ -34,6 +34,7 @@ from sklearn.preprocessing import scale
 from sklearn.svm import LinearSVC
 
 from skattrib._svm import _crammer_singer
+from skattrib._svm.ascent import Ascent
 from skattrib._svm.crammer_singer import crammer_singer
 
 LAYOUTS = ("dense32", "dense64", "csr32", "csr64")
@@ -598,6 +599,52 @@ def test_weight_zero_is_no_row(kernels, layout):
     r, r2 = whole.laid_out(layout).solve(C), part.laid_out(layout).solve(C)
     gaps = np.sqrt(r.gap * r.objective) + np.sqrt(r2.gap * r2.objective)
     assert distance(r, r2.coef, r2.intercept) <= gaps
+
+
+@pytest.mark.parametrize("K", [2, 17])
+def test_rows_that_only_look_equal_are_solved_apart(K, layout):
+    # the key by which equal rows are found is x.probe: (p2, 0) and (0, p1) have the same
+    p1, p2 = np.random.default_rng(0).uniform(1.0, 2.0, 2).astype(np.float32).astype(np.float64)
+    if layout.endswith("64"):
+        p1, p2 = np.random.default_rng(0).uniform(1.0, 2.0, 2)
+    others = np.random.default_rng(1).normal(size=(10, 2)).astype(np.float32)
+    X = np.vstack([[p2, 0.0], [0.0, p1], others])
+    data = Data(X, np.r_[0, 0, np.arange(10) % K], K).laid_out(layout)
+    for difficulty in (0.1, 10.0):
+        C = data.C(difficulty)
+        r = data.solve(C)
+        check_result(data, C, r)
+        check_against_qp(data, C, r)
+
+
+# ---------------------------------------------------------------- sweep by sweep
+
+
+@in_pairs([3, 10, 17, 40])
+def test_sweeps_are_those_of_a_slow_reference(K, kernels, layout):
+    X, y = clusters(90, 7, K, seed=14)
+    bias = bool(K % 2)
+    data = Data(X, y, K, None, bias).laid_out(layout)
+    X = reference.dense(data.X)
+    C = data.C(0.3)
+    search = Ascent(data.X, y, C, K, None, bias, None)
+    single = layout.endswith("32")
+    exact = {"rtol": 1e-3 if single else 1e-9, "atol": (1e-4 if single else 1e-11) * C}
+    alpha = np.zeros((90, K))
+    rows, slack = search.rows, np.empty(90, dtype=np.float32)
+    at_others = 0
+    for seed in range(4):
+        order = np.random.default_rng(seed).permutation(90).astype(np.int32)
+        alpha, gap = reference.sweep(alpha, X, y, C, order, bias)
+        _, found = search._sweep(order)
+        assert_allclose(found, gap, rtol=exact["rtol"])
+        assert_allclose(reference.dense(search.duals.alpha(search.exact, rows)), alpha, **exact)
+        search.worker.score(rows, slack)
+        expected = reference.slacks(alpha, *reference.weights(alpha, X, bias), X, y, C)
+        at_others += np.count_nonzero((expected > 0) & (alpha[np.arange(90), y] == C))
+        clear = abs(expected) > 1e-3
+        assert_allclose(slack[clear], expected[clear], rtol=1e-3, atol=1e-3)
+    assert clear.sum() > 60 and np.count_nonzero(expected > 0) > 5 and at_others > 0
 
 
 # ---------------------------------------------------------------- warm start

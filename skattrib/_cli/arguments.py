@@ -4,7 +4,7 @@ import argparse
 import math
 from importlib.metadata import version
 
-from .explain import DEMO_C, SHOWN, demo, explain
+from .explain import DEMO_C, SHOWN_ROWS, demo, explain
 from .inputs import InputError
 from .methods import METHODS
 
@@ -23,14 +23,19 @@ examples:
   skattrib explain train.csv test.csv --target species --report report.html"""
 EXPLAIN = """\
 Fit a classifier on TRAIN and explain its decisions on the rows of TEST: DualView's multiclass SVM,
-or by --method the softmax head of representer points or of influence functions, or similarity.
+or by --method the same with C by cross-validation, the softmax head of representer points or of
+influence functions, or similarity.
 
 CSV and Parquet (pip install "skattrib[cli]"): numeric columns are standardized, all others one-hot
 encoded. NPZ with arrays X and y, NPZ of scipy.sparse.save_npz, or NPY with --labels: used as they
 are. TEST may have labels too: then its misclassified rows come first.
 
 A positive value raises the explained decision value (a proponent), a negative one lowers it (an
-opponent); what the values sum to is printed with them. Rows are numbered from 0."""
+opponent); what the values sum to is printed with them. Rows are numbered from 0.
+
+Outputs replace what was there once they are complete. In CSV, a text that a spreadsheet would run
+as a formula, one that begins with =, +, -, @, a tab or the end of a line and is no number, has an
+apostrophe put before it; JSON has texts as they are."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,7 +78,7 @@ def parser():
         "--n-rows",
         type=_count,
         metavar="N",
-        help=f"how many rows to explain (default: {SHOWN} on screen, all in the output)",
+        help=f"how many rows to explain (default: {SHOWN_ROWS} on screen, all in the output)",
     )
     add("--output", metavar="FILE", help="write the explanations to a .csv or .json file")
     add("--report", metavar="FILE", help="write what is on screen, and more, to an .html file")

@@ -11,7 +11,7 @@ from scipy import sparse
 CSV = (".csv", ".csv.gz")
 PARQUET = (".parquet", ".pq")
 MATRICES = (".npz", ".npy")
-_LARGEST = 1e150  # squares of larger values overflow in the standardization
+HUGE = 1e150  # squares of larger values overflow in the standardization
 
 
 class InputError(ValueError):
@@ -19,7 +19,7 @@ class InputError(ValueError):
 
 
 @dataclass
-class Rows:
+class Dataset:
     """What a file holds, ready for an explainer.
 
     Attributes
@@ -91,9 +91,9 @@ def check_labels(y: np.ndarray, where: str) -> None:
         )
 
 
-def numbered(X: np.ndarray | sparse.csr_array, y: np.ndarray | None) -> Rows:
+def numbered(X: np.ndarray | sparse.csr_array, y: np.ndarray | None) -> Dataset:
     """Return rows that go by their numbers."""
-    return Rows(X, y, np.arange(X.shape[0]))
+    return Dataset(X, y, np.arange(X.shape[0]))
 
 
 @contextmanager
@@ -123,15 +123,15 @@ def reading(path: str) -> Iterator[None]:
 
 def check_not_huge(values: np.ndarray, where: str) -> None:
     """Refuse values that are infinite, missing or too large to be standardized."""
-    n_bad = np.count_nonzero(~(np.abs(values) < _LARGEST))
+    n_bad = np.count_nonzero(~(np.abs(values) < HUGE))
     if n_bad:
         raise InputError(
-            f"{where} {n_bad} values that are infinite or beyond {_LARGEST:g}; "
+            f"{where} {n_bad} values that are infinite or beyond {HUGE:g}; "
             "correct them, or drop those rows"
         )
 
 
-def listed(names: Iterable[str], show: Callable[[str], str] = repr) -> str:
+def join_names(names: Iterable[str], show: Callable[[str], str] = repr) -> str:
     """Return names for a message, twenty at most."""
     names = list(names)
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""

@@ -1,13 +1,23 @@
-"""Rows for explainers, the checks that all readers share, and NPZ and NPY matrices."""
+"""NPZ and NPY files read as matrices."""
 
 import sys
 
 import numpy as np
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
 
-from .inputs import InputError, Rows, check_labels, check_not_huge, listed, numbered, reading
+from .._arrays import batches
+from .inputs import (
+    Dataset,
+    InputError,
+    check_labels,
+    check_not_huge,
+    join_names,
+    numbered,
+    reading,
+)
+
+INTEGERS = {"shape", "indices", "indptr", "row", "col", "offsets"}  # of sparse matrices
 
 
 def read_matrices(
@@ -16,7 +26,7 @@ def read_matrices(
     labels: str | None = None,
     test_labels: str | None = None,
     standardize: bool = False,
-) -> tuple[Rows, Rows]:
+) -> tuple[Dataset, Dataset]:
     """Read two matrices with their labels; nothing pickled is ever loaded.
 
     Parameters
@@ -32,7 +42,7 @@ def read_matrices(
 
     Returns
     -------
-    train, test : Rows
+    train, test : Dataset
 
     Raises
     ------
@@ -41,12 +51,11 @@ def read_matrices(
     """
     X_train, y_train = _read_matrix(train_path)
     X_test, y_test = _read_matrix(test_path)
-    X_train = _as_float(X_train, train_path)
-    X_test = _as_float(X_test, test_path, X_train.dtype)
     d = X_train.shape[1]
     if X_test.shape[1] != d:
         raise InputError(f"{test_path} has {X_test.shape[1]} columns but {train_path} has {d}")
 
+    # before the matrices are converted: a damaged file may claim any number of rows
     y_train = y_train if labels is None else _read_labels(labels)
     if y_train is None:
         raise InputError(f"{train_path} has no labels: give them as --labels FILE.npy")
@@ -55,6 +64,8 @@ def read_matrices(
     check_labels(y_train, labels or f"y of {train_path}")
     if y_test is not None:
         y_test = _as_labels(y_test, test_labels or f"y of {test_path}", X_test, test_path)
+    X_train = _as_float(X_train, train_path)
+    X_test = _as_float(X_test, test_path, X_train.dtype)
 
     if standardize:
         for X, path in ((X_train, train_path), (X_test, test_path)):
@@ -68,7 +79,23 @@ def read_matrices(
 
 
 def _read_matrix(path):
-    """Return X and y, or None in the place of y."""
+    """Return X, a matrix of numbers with rows and columns, and y, or None in the place of y."""
+    X, y = _load_matrix(path)
+    if X.ndim != 2:
+        raise InputError(f"{path} has shape {X.shape}; expected (rows, features)")
+    if 0 in X.shape:
+        raise InputError(f"{path} is empty: its shape is {X.shape}")
+    if X.dtype.kind not in "fiub":
+        raise InputError(f"{path} holds values of type {X.dtype}; features must be numbers")
+    if sparse.issparse(X) and max(X.shape) > max(10**7, 1000 * X.nnz):
+        raise InputError(
+            f"{path} has {X.nnz} entries but claims the shape {X.shape}; it is damaged, or too "
+            "sparse: drop empty rows and columns"
+        )
+    return X, y
+
+
+def _load_matrix(path):
     with reading(path):
         if str(path).lower().endswith(".npy"):
             return _load_npy(path), None
@@ -77,7 +104,10 @@ def _read_matrix(path):
             if "X" in names:
                 return arrays["X"], arrays["y"] if "y" in names else None
             if not {"format", "shape", "data"} <= set(names):
-                raise InputError(f"{path} has no array named X; it has {listed(names)}")
+                raise InputError(f"{path} has no array named X; it has {join_names(names)}")
+            for name in INTEGERS.intersection(names):
+                if arrays[name].dtype.kind not in "iu":  # would be cut to integers
+                    raise InputError(f"{path} is damaged: it holds {name} that are no integers")
         X = sparse.load_npz(path)
         if hasattr(X, "check_format"):
             X.check_format(full_check=True)  # indices out of range would be read as memory
@@ -100,12 +130,6 @@ def _load_npy(path):
 
 def _as_float(X, path, dtype=None):
     """Return X as a float matrix in C order, the same object where it is one already."""
-    if X.ndim != 2:
-        raise InputError(f"{path} has shape {X.shape}; expected (rows, features)")
-    if 0 in X.shape:
-        raise InputError(f"{path} is empty: its shape is {X.shape}")
-    if X.dtype.kind not in "fiub":
-        raise InputError(f"{path} holds values of type {X.dtype}; features must be numbers")
     if dtype is None:
         small = X.dtype.itemsize <= 2 or X.dtype.newbyteorder("=") == np.float32
         dtype = np.float32 if small else np.float64
@@ -116,10 +140,8 @@ def _as_float(X, path, dtype=None):
         else:
             X = X.astype(dtype, order="C", copy=False)
     values = X.data if sparse.issparse(X) else X
-    size = max(1, 2**20 // values[0].size) if len(values) else 1
-    n_bad = sum(
-        np.count_nonzero(~np.isfinite(values[rows])) for rows in gen_batches(len(values), size)
-    )
+    size = 2**20 if sparse.issparse(X) else max(1, 2**20 // X.shape[1])
+    n_bad = sum(np.count_nonzero(~np.isfinite(values[rows])) for rows in batches(len(values), size))
     if n_bad:
         raise InputError(
             f"{path} has {n_bad} values that are not finite in {X.dtype}; "

@@ -1,17 +1,23 @@
 """The explainers that the command line offers, and what it says about the numbers of each."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ..explainers.dual_view import DualViewExplainer
-from ..explainers.influence import InfluenceExplainer
-from ..explainers.representer import RepresenterExplainer
-from ..explainers.similarity import SimilarityExplainer
+from ..explainers import (
+    DatamodelExplainer,
+    DualViewExplainer,
+    DualViewExplainerCV,
+    ExemplarSVMExplainer,
+    InfluenceExplainer,
+    LeaveOneOutExplainer,
+    RepresenterExplainer,
+    SimilarityExplainer,
+)
 
-RAISES = (
+SIGN = (
     "A positive value raises the explained decision value, a negative one lowers it; the unit is\n"
     "that of the decision value"
 )
+SUM = f"{SIGN}, and over all training rows the values sum to it."
 
 
 @dataclass(frozen=True)
@@ -20,55 +26,79 @@ class Method:
 
     Attributes
     ----------
-    make : callable
-        From C and further options to an explainer that is not yet fitted.
-    facts : callable
-        From a fitted explainer to the lines that say how the fit went.
+    explainer : class
+        Options that are not parameters of it are refused.
+    name : str
+        What --method calls it.
     meaning : str
         Sign and unit of the values.
-    has_head : bool
-        Whether there are decision values; without, there is nothing to choose for the fit.
+    facts : tuple of (str, str, str)
+        What to say of a fit: in words, the attribute, and its format.
+    parameters : dict
+        Parameters with other values than by default.
     sparse : bool
         Whether only some training rows contribute.
     """
 
-    make: Callable
-    facts: Callable
+    explainer: type
+    name: str
     meaning: str
-    has_head: bool = True
+    facts: tuple[tuple[str, str, str], ...]
+    parameters: dict[str, object] = field(default_factory=dict)
     sparse: bool = False
 
+    def takes(self, option: str) -> bool:
+        """Whether an option is a parameter of the explainer."""
+        return option in self.explainer().get_params()
 
-def _influence_facts(explainer):
-    return [
-        ["inverse Hessian", explainer.inverse_],
-        ["leverage correction", "yes" if explainer.leverage_correction_ else "no"],
-        ["gradient norm", f"{explainer.gradient_norm_:.1e}"],
-    ]
+    def make(self, **options: object):
+        """Return the explainer, not yet fitted, with those of the options that it takes."""
+        options = {"random_state": 0, **options}
+        return self.explainer(
+            **{name: value for name, value in options.items() if self.takes(name)},
+            **self.parameters,
+        )
 
 
-METHODS = {
-    "dualview": Method(
-        lambda C, **options: DualViewExplainer(C=C, random_state=0, **options),
-        lambda explainer: [["relative gap", f"{explainer.dual_gap_:.1e}"]],
-        f"{RAISES}, and over all training rows the values sum to it.",
+OFFERED = (
+    Method(
+        DualViewExplainer, "dualview", SUM, (("relative gap", "dual_gap_", ".1e"),), sparse=True
+    ),
+    Method(
+        DualViewExplainerCV,
+        "dualview-cv",
+        SUM,
+        (("C, by cross-validation", "C_", ".4g"), ("relative gap", "dual_gap_", ".1e")),
         sparse=True,
     ),
-    "representer": Method(
-        lambda C, **options: RepresenterExplainer(C=C, **options),
-        lambda explainer: [["completeness error", f"{explainer.completeness_error_:.1e}"]],
-        f"{RAISES}, and over all training rows the values sum to it.",
+    Method(
+        RepresenterExplainer,
+        "representer",
+        SUM,
+        (("completeness error", "completeness_error_", ".1e"),),
     ),
-    "influence": Method(
-        lambda C, **options: InfluenceExplainer(C=C, random_state=0, **options),
-        _influence_facts,
-        f"{RAISES}: about what it would lose without the row. The values do not sum to it.",
+    Method(
+        InfluenceExplainer,
+        "influence",
+        f"{SIGN}: about what it would lose without the row. The values do not sum to it.",
+        (
+            ("inverse Hessian", "inverse_", ""),
+            ("leverage correction", "leverage_correction_", ""),
+            ("gradient norm", "gradient_norm_", ".1e"),
+        ),
     ),
-    "similarity": Method(
-        lambda C, **options: SimilarityExplainer(metric="cosine"),
-        lambda explainer: [["similarity", explainer.metric]],
+    Method(
+        SimilarityExplainer,
+        "similarity",
         "A value is the cosine of the test row and the training row, between -1 and 1: a baseline\n"
         "without a model, whose prediction is the label of the most similar training row.",
-        has_head=False,
+        (("similarity", "metric", ""),),
+        {"metric": "cosine"},
     ),
+)
+NOT_OFFERED = {
+    ExemplarSVMExplainer: "fits an SVM for every row that it predicts or explains",
+    DatamodelExplainer: "trains a model of the user's choice hundreds of times",
+    LeaveOneOutExplainer: "trains a model of the user's choice once for each training row",
 }
+METHODS = {method.name: method for method in OFFERED}

@@ -11,16 +11,17 @@ from scipy import sparse
 
 from ..label_issues import find_label_issues
 from .inputs import InputError
-from .records import decision_values, same_labels
+from .outputs import replacing
+from .printing import cell, printable, warnings_as_notes
+from .records import explanations
 from .report_page import PAGE
-from .tables import cell, printable, warnings_as_notes
 
-COLUMNS = 5  # columns whose values are shown with each row
-ISSUES = 20  # suspicious rows shown
+SHOWN_COLUMNS = 5  # whose values stand beside each row
+SHOWN_ISSUES = 20
+SHOWN_LABELS = 8  # whose rows are summed one by one
 LONGEST_BAR = 70  # pixels to either side
-LABELS = 8  # labels whose rows are summed one by one
 DARKEST = 0.55  # opacity of the largest share
-RAISES, LOWERS = (31, 119, 180), (214, 39, 40)  # as on the page
+BLUE, RED = (31, 119, 180), (214, 39, 40)  # as on the page
 
 
 class Report:
@@ -43,40 +44,41 @@ class Report:
         self._page = environment.from_string(PAGE)
         self._content = {"version": version("skattrib")}
 
-    def add_head(self, method, meaning, train_path, test_path, facts, scores):
-        """How the fit went and what the test labels say."""
+    def add_fit(self, method, fitted):
+        """How the fit went."""
+        facts = list(fitted.facts)
+        if method.sparse:
+            facts.append(["support rows", len(fitted.explainer.support_)])
+        self._content |= {"method": method.name, "meaning": method.meaning, "facts": facts}
+
+    def add_scores(self, train_path, test_path, scores):
+        """What was read, and what the test labels say."""
         self._content |= {
-            "method": method,
-            "meaning": meaning,
             "train": printable(train_path),
             "test": printable(test_path),
-            "facts": facts,
             "scores": scores,
         }
 
-    def add_issues(self, explainer, train):
+    def add_issues(self, query):
         """Training rows with labels that the explainer contradicts."""
-        n = train.X.shape[0]
+        explainer, train = query.explainer, query.train
+        n, shape = train.X.shape[0], image_shape(train.X)
         with warnings_as_notes():
             found = find_label_issues(explainer, train.X, train.y, n_neighbors=min(10, n - 1))
-        shape = image_shape(train.X)
-        issues = [
-            {
-                "id": cell(train.ids[i]),
-                "image": thumbnail(train.X, i, shape),
-                "given": cell(given),
-                "suggested": cell(suggested),
-                "score": f"{score:.3g}",
-                "evidence": cell(train.ids[evidence]),
-                "evidence_image": thumbnail(train.X, evidence, shape),
-            }
-            for i, _, given, suggested, score, evidence in list(zip(*found.values(), strict=True))[
-                :ISSUES
-            ]
-        ]
         has_head = hasattr(explainer, "decision_function")
         self._content |= {
-            "issues": issues,
+            "issues": [
+                {
+                    "id": cell(train.ids[found.row[k]]),
+                    "image": thumbnail(train.X, found.row[k], shape),
+                    "given": cell(found.given[k]),
+                    "suggested": cell(found.suggested[k]),
+                    "score": f"{found.score[k]:.3g}",
+                    "evidence": cell(train.ids[found.evidence[k]]),
+                    "evidence_image": thumbnail(train.X, found.evidence[k], shape),
+                }
+                for k in range(min(SHOWN_ISSUES, len(found.row)))
+            ],
             "n_issues": len(found.row),
             "n_train": n,
             "judge": "the classifier" if has_head else "the vote of the most similar rows",
@@ -84,11 +86,11 @@ class Report:
             "has_images": shape is not None,
         }
 
-    def add_rows(self, explainer, train, test, rows, predicted, targets, top):
+    def add_rows(self, query, rows):
         """Explanations of test rows."""
-        shape = image_shape(train.X)
+        shape = image_shape(query.train.X)
         self._content["rows"] = [
-            _explained(explainer, train, test, row, predicted, targets, top, shape) for row in rows
+            _explained(query, explanation, shape) for explanation in explanations(query, rows)
         ]
 
     def write(self, path):
@@ -99,36 +101,59 @@ class Report:
         InputError
             If the file cannot be written.
         """
-        text = self._page.render(self._content)
-        try:
-            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
+        with replacing(path) as file:
+            file.write(self._page.render(self._content))
 
 
-def _explained(explainer, train, test, row, predicted, targets, top, shape):
-    X, target = test.X[[row]], targets[[row]]
-    top = min(top, train.X.shape[0])
-    entries = []
-    for largest, kind, side in ((True, "proponent", "for"), (False, "opponent", "against")):
-        values, indices = explainer.top_k(X, top, target=target, largest=largest)
-        entries += [
-            {"kind": kind, "side": side, "index": int(i), "number": float(value)}
-            for value, i in zip(values[0], indices[0], strict=True)
-            if (value > 0) == largest and value != 0
-        ]
-    shares = _shares(explainer, train, X, target, entries)
-    columns = [] if shape else _largest(np.abs(shares).sum(axis=0), COLUMNS)
-    peak = max((abs(entry["number"]) for entry in entries), default=1.0)
+def _explained(query, explanation, shape):
+    """What the page says of one test row."""
+    row, test = explanation.row, query.test
+    X, target = test.X[[row]], query.targets[[row]]
+    shares = _shares(query, X, target, explanation)
+    columns = [] if shape else _heaviest(np.abs(shares).sum(axis=0), SHOWN_COLUMNS)
+    names = None if test.table is None else list(test.table.columns)
+    output, bound = explanation.output, ""
+    if hasattr(query.explainer, "decision_error_bound"):
+        bound = f"{query.explainer.decision_error_bound(X, target)[0]:.2g}"
+    return {
+        "id_name": cell(test.id_name),
+        "id": cell(test.ids[row]),
+        "label": "" if test.y is None else cell(test.y[row]),
+        "predicted": cell(query.predicted[row]),
+        "target": cell(target[0]),
+        "verdict": _verdict(query, row),
+        "output": "" if output is None else f"{output:+#.4g}",
+        "bound": bound,
+        "columns": [f"column {c}" if names is None else cell(names[c]) for c in columns],
+        "cells": _values(test, row, columns),
+        "image": thumbnail(test.X, row, shape),
+        "entries": _entries(query.train, explanation, shares, columns, shape),
+        "sums": _sums_by_label(query, X, target) if output is not None else [],
+    }
+
+
+def _verdict(query, row):
+    """Style and words of whether the prediction is right, or None without labels."""
+    if query.right is None:
+        return None
+    if query.right[row]:
+        return "right", "right"
+    return "wrong", f"but labelled {cell(query.test.y[row])}"
+
+
+def _entries(train, explanation, shares, columns, shape):
+    """What the page says of each training row that explains a test row."""
+    rows = [("proponent", *pair) for pair in explanation.proponents]
+    rows += [("opponent", *pair) for pair in explanation.opponents]
+    peak = max((abs(value) for *_, value in rows), default=1.0)
     darkest = np.abs(shares if shape else shares[:, columns]).max(initial=0.0)
-    for entry, share in zip(entries, shares, strict=True):
-        i = entry["index"]
-        entry |= {
+    return [
+        {
+            "kind": kind,
             "id": cell(train.ids[i]),
             "label": cell(train.y[i]),
-            "value": f"{entry['number']:+#.4g}",
-            **_bar(entry["number"], peak),
+            "value": f"{value:+#.4g}",
+            **_bar(value, peak),
             "image": thumbnail(train.X, i, shape),
             "map": share_map(share, darkest, shape),
             "cells": [
@@ -136,43 +161,23 @@ def _explained(explainer, train, test, row, predicted, targets, top, shape):
                 for c, text in zip(columns, _values(train, i, columns), strict=True)
             ],
         }
-    output, bound = decision_values(explainer, X, target)[0], ""
-    if hasattr(explainer, "decision_error_bound"):
-        bound = f"{explainer.decision_error_bound(X, target)[0]:.2g}"
-    verdict = None
-    if test.y is not None:
-        right = same_labels(predicted[[row]], test.y[[row]])[0]
-        verdict = ("right", "right") if right else ("wrong", f"but labelled {cell(test.y[row])}")
-    names = None if train.table is None else list(train.table.columns)
-    return {
-        "id_name": cell(test.id_name),
-        "id": cell(test.ids[row]),
-        "label": "" if test.y is None else cell(test.y[row]),
-        "predicted": cell(predicted[row]),
-        "target": cell(target[0]),
-        "verdict": verdict,
-        "output": "" if output is None else f"{output:+#.4g}",
-        "bound": bound,
-        "columns": [f"column {c}" if names is None else cell(names[c]) for c in columns],
-        "cells": _values(test, row, columns),
-        "image": thumbnail(test.X, row, shape),
-        "entries": entries,
-        "sums": _sums_by_label(explainer, train, X, target) if output is not None else [],
-    }
+        for (kind, i, value), share in zip(rows, shares, strict=True)
+    ]
 
 
-def _sums_by_label(explainer, train, X, target):
+def _sums_by_label(query, X, target):
     """What the training rows of each label contribute together, the largest first."""
-    T = explainer.attribute(X, target)
+    classes, T = query.explainer.classes_, query.explainer.attribute(X, target)
     T = (T.toarray() if sparse.issparse(T) else T)[0].astype(np.float64)
-    codes = np.searchsorted(explainer.classes_, train.y)
-    sums = np.bincount(codes, weights=T, minlength=len(explainer.classes_))
+    codes = np.searchsorted(classes, query.train.y)
+    sums = np.bincount(codes, weights=T, minlength=len(classes))
     sums[np.abs(sums) <= 1e-12 * np.abs(T).sum()] = 0  # rounding
-    shown = _largest(np.abs(sums), LABELS if np.count_nonzero(sums) > LABELS + 1 else LABELS + 1)
-    found = [(cell(explainer.classes_[c]), sums[c]) for c in shown if sums[c] != 0]
-    if np.count_nonzero(sums) > len(shown):
-        left = np.delete(sums, shown)
-        found.append((f"{np.count_nonzero(left)} others", left.sum()))
+    n_labels = np.count_nonzero(sums)
+    # the others as one, unless it is one
+    shown = _heaviest(np.abs(sums), min(n_labels, SHOWN_LABELS + (n_labels == SHOWN_LABELS + 1)))
+    found = [(cell(classes[c]), sums[c]) for c in shown]
+    if n_labels > len(shown):
+        found.append((f"{n_labels - len(shown)} others", np.delete(sums, shown).sum()))
     peak = max((abs(value) for _, value in found), default=1.0) or 1.0
     return [{"name": name, "value": f"{value:+#.4g}", **_bar(value, peak)} for name, value in found]
 
@@ -184,13 +189,14 @@ def _bar(value, peak):
     return {"side": side, "width": width, "start": LONGEST_BAR - (0 if value > 0 else width)}
 
 
-def _shares(explainer, train, X, target, entries):
+def _shares(query, X, target, explanation):
     """How much of each attribution shown goes through each column, (entries, columns)."""
+    train, pairs = query.train, explanation.proponents + explanation.opponents
     n_columns = train.X.shape[1] if train.table is None else train.table.shape[1]
-    if not entries:
+    if not pairs:
         return np.zeros((0, n_columns))
-    indices = np.array([[entry["index"] for entry in entries]])
-    shares = np.asarray(explainer.decompose(X, indices, target=target)[0], dtype=np.float64)
+    indices = np.array([[i for i, _ in pairs]])
+    shares = np.asarray(query.explainer.decompose(X, indices, target=target)[0], dtype=np.float64)
     if train.sources is None:
         return shares
     return np.array(
@@ -198,7 +204,7 @@ def _shares(explainer, train, X, target, entries):
     )
 
 
-def _largest(weights, k):
+def _heaviest(weights, k):
     return np.argsort(-weights, kind="stable")[:k].tolist()
 
 
@@ -248,7 +254,7 @@ def share_map(share, largest, shape):
     if shape is None:
         return ""
     depth = np.abs(share / largest if largest > 0 else share).reshape(*shape, 1)
-    colors = np.where(share.reshape(*shape, 1) > 0, RAISES, LOWERS)
+    colors = np.where(share.reshape(*shape, 1) > 0, BLUE, RED)
     return _png(np.round(255 - depth * (255 - colors)))
 
 

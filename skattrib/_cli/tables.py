@@ -1,13 +1,7 @@
-"""Tables: CSV and Parquet files read and encoded, explanations written and printed."""
+"""CSV and Parquet files read as tables, and encoded."""
 
-import csv
 import difflib
-import json
-import sys
-import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from sklearn.compose import make_column_transformer
@@ -15,21 +9,21 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .inputs import (
     PARQUET,
+    Dataset,
     InputError,
-    Rows,
     check_labels,
     check_not_huge,
-    listed,
+    join_names,
     numbered,
     reading,
 )
 
-WIDEST = 24  # columns of the terminal for one label or id
+MISSING = " (texts such as NA, None and null count as missing)"
 
 
 def read_tables(
     train_path: str, test_path: str, target: str, id_column: str | None = None
-) -> tuple[Rows, Rows]:
+) -> tuple[Dataset, Dataset]:
     """Read two tables; numeric columns are standardized, all others one-hot encoded.
 
     Parameters
@@ -43,7 +37,7 @@ def read_tables(
 
     Returns
     -------
-    train, test : Rows
+    train, test : Dataset
 
     Raises
     ------
@@ -54,56 +48,65 @@ def read_tables(
     if id_column == target:
         raise InputError(f"--id and --target name the same column {target!r}")
     special = [name for name in (target, id_column) if name is not None]
-    train = _read_table(train_path, special)
-    for name in special:
-        _check_has(train, name, train_path)
-    features = [name for name in train.columns if name not in special]
-    if not features:
-        raise InputError(f"{train_path} has no columns to learn from besides {listed(special)}")
-    kinds = _checked_kinds(train, features, train_path)
-
-    # Text stays text: a test file that happens to hold "012" only must not turn it into 12.
-    text = [name for name in features if kinds[name] == "text"]
-    test = _read_table(test_path, special, text)
-    if id_column is not None:
-        _check_has(test, id_column, test_path)
-    absent = [name for name in features if name not in test.columns]
-    if absent:
-        raise InputError(f"{test_path} lacks columns that {train_path} has: {listed(absent)}")
-    for name, kind in _checked_kinds(test, features, test_path).items():
-        if kind != kinds[name]:
-            raise InputError(
-                f"column {name!r} holds {kinds[name]} in {train_path} but {kind} in {test_path} "
-                f"(such as {_example(test[name])!r}); make them alike"
-            )
+    train, kinds = _read_train(train_path, special)
+    test = _read_test(test_path, special, id_column, kinds, train_path)
 
     y_train = _labels(train, target, train_path)
     check_labels(y_train, f"target {target!r} of {train_path}")
     has_labels = target in test.columns and not test[target].isna().all()
     y_test = _labels(test, target, test_path) if has_labels else None
+    X_train, X_test, sources = _encoded(train, test, kinds, train_path, test_path)
+    datasets = numbered(X_train, y_train), numbered(X_test, y_test)
+    columns = sorted(kinds, key=lambda name: kinds[name] != "numbers")  # as they are encoded
+    for data, frame, path in zip(datasets, (train, test), (train_path, test_path), strict=True):
+        data.table, data.sources = frame[columns], sources
+        if id_column is not None:
+            data.ids, data.id_name = _labels(frame, id_column, path), id_column
+    return datasets
 
-    numeric = [name for name in features if kinds[name] == "numbers"]
-    train_features = _features(train, numeric, features, train_path)
-    test_features = _features(test, numeric, features, test_path)
-    others = [name for name in features if name not in numeric]
+
+def _read_train(path, special):
+    """Return a frame and the kind of each of its features."""
+    frame = _read_table(path, special)
+    for name in special:
+        _check_has(frame, name, path)
+    features = [name for name in frame.columns if name not in special]
+    if not features:
+        raise InputError(f"{path} has no columns to learn from besides {join_names(special)}")
+    return frame, _checked_kinds(frame, features, path)
+
+
+def _read_test(path, special, id_column, kinds, train_path):
+    """Return a frame with features like those of the training table."""
+    # Text stays text: a test file that happens to hold "012" only must not turn it into 12.
+    frame = _read_table(path, special, [name for name, kind in kinds.items() if kind == "text"])
+    if id_column is not None:
+        _check_has(frame, id_column, path)
+    absent = [name for name in kinds if name not in frame.columns]
+    if absent:
+        raise InputError(f"{path} lacks columns that {train_path} has: {join_names(absent)}")
+    for name, kind in _checked_kinds(frame, list(kinds), path).items():
+        if kind != kinds[name]:
+            raise InputError(
+                f"column {name!r} holds {kinds[name]} in {train_path} but {kind} in {path} "
+                f"(such as {_example(frame[name])!r}); make them alike"
+            )
+    return frame
+
+
+def _encoded(train, test, kinds, train_path, test_path):
+    """Return both matrices, and which column each feature is made of, numeric columns first."""
+    numeric = [name for name, kind in kinds.items() if kind == "numbers"]
+    others = [name for name in kinds if name not in numeric]
     encoder = make_column_transformer(
         (StandardScaler(), numeric), (OneHotEncoder(handle_unknown="ignore"), others)
     )
-    X_train, X_test = encoder.fit_transform(train_features), encoder.transform(test_features)
-    if id_column is None:
-        rows = numbered(X_train, y_train), numbered(X_test, y_test)
-    else:
-        rows = (
-            Rows(X_train, y_train, _labels(train, id_column, train_path), id_column),
-            Rows(X_test, y_test, _labels(test, id_column, test_path), id_column),
-        )
+    X_train = encoder.fit_transform(_features(train, kinds, train_path))
+    X_test = encoder.transform(_features(test, kinds, test_path))
     widths = [1] * len(numeric)
     if others:
-        widths += [len(kinds) for kinds in encoder.named_transformers_["onehotencoder"].categories_]
-    for part, frame in zip(rows, (train, test), strict=True):
-        part.table = frame[numeric + others]
-        part.sources = np.repeat(np.arange(len(features)), widths)
-    return rows
+        widths += [len(found) for found in encoder.named_transformers_["onehotencoder"].categories_]
+    return X_train, X_test, np.repeat(np.arange(len(kinds)), widths)
 
 
 def _import_pandas():
@@ -136,10 +139,10 @@ def _read_table(path, special, text=()):
     frame.columns = [str(name) for name in frame.columns]
     if not frame.columns.is_unique:
         repeated = frame.columns[frame.columns.duplicated()].unique()
-        raise InputError(f"{path} has several columns named {listed(repeated)}")
+        raise InputError(f"{path} has several columns named {join_names(repeated)}")
     nameless = [c for c in frame.columns if c.startswith("Unnamed: ") and c not in special]
     if nameless:
-        warnings.warn(f"{path}: left out {listed(nameless)}, without a name", stacklevel=2)
+        warnings.warn(f"{path}: left out {join_names(nameless)}, without a name", stacklevel=2)
         frame = frame.drop(columns=nameless)
     if len(frame) == 0:
         raise InputError(f"{path} is empty: it has no rows")
@@ -168,7 +171,7 @@ def _check_has(frame, name, path):
     if name not in frame.columns:
         close = difflib.get_close_matches(name, list(frame.columns), n=1, cutoff=0.5)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise InputError(f"{path} has no column {name!r}{hint}; it has {listed(frame.columns)}")
+        raise InputError(f"{path} has no column {name!r}{hint}; it has {join_names(frame.columns)}")
 
 
 def _checked_kinds(frame, names, path):
@@ -177,13 +180,15 @@ def _checked_kinds(frame, names, path):
     missing = [f"{name!r} ({count})" for name, count in missing.items() if count]
     if missing:
         raise InputError(
-            f"{path} has missing values in {listed(missing, str)}; "
-            "fill them in, or drop those rows or columns"
+            f"{path} has missing values in {join_names(missing, str)}; "
+            f"fill them in, or drop those rows or columns{MISSING}"
         )
     kinds = {name: _kind(frame[name]) for name in names}
     dates = [name for name, kind in kinds.items() if kind == "dates"]
     if dates:
-        raise InputError(f"{path} has dates in {listed(dates)}; turn them into numbers, or drop")
+        raise InputError(
+            f"{path} has dates in {join_names(dates)}; turn them into numbers, or drop"
+        )
     return kinds
 
 
@@ -210,11 +215,11 @@ def _example(column):
     return str(column.iloc[int(np.argmin(is_number))])
 
 
-def _features(frame, numeric, features, path):
+def _features(frame, kinds, path):
     """Return the columns as float64 or as text, so that both files meet the encoder alike."""
-    frame = frame[features].copy()
-    for name in features:
-        if name in numeric:
+    frame = frame[list(kinds)].copy()
+    for name, kind in kinds.items():
+        if kind == "numbers":
             frame[name] = frame[name].astype(np.float64)
             check_not_huge(frame[name].to_numpy(), f"column {name!r} of {path} has")
         else:
@@ -228,7 +233,7 @@ def _labels(frame, name, path):
     if n_missing:
         raise InputError(
             f"column {name!r} of {path} has {n_missing} missing values; "
-            "fill them in, or drop those rows"
+            f"fill them in, or drop those rows{MISSING}"
         )
     kind = _kind(column)
     if kind == "true/false":
@@ -237,72 +242,3 @@ def _labels(frame, name, path):
         values = column.to_numpy()
         return values if values.dtype.kind in "iuf" else column.to_numpy(dtype=np.float64)
     return column.astype(str).to_numpy(dtype=np.str_)
-
-
-def write(records: Iterable[dict], path: str) -> None:
-    """Write records of explained rows as they come, in long CSV format or as a JSON list."""
-    try:
-        with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            if path.lower().endswith(".json"):
-                for number, record in enumerate(records):
-                    file.write("[\n" if number == 0 else ",\n")
-                    file.write(json.dumps(record, ensure_ascii=False))
-                file.write("\n]\n")
-                return
-            head = ["test_id", "predicted", "target_class", "decision_value"]
-            entry = ["train_id", "train_label", "value"]
-            writer = csv.writer(file)
-            writer.writerow([*head, "rank", "kind", *entry])
-            for record in records:
-                for kind in ("proponent", "opponent"):
-                    for row in record[f"{kind}s"]:
-                        start = [record[key] for key in head]
-                        writer.writerow([*start, row["rank"], kind, *(row[key] for key in entry)])
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
-
-
-def print_table(lines: Iterable[Iterable[object]], indent: str = "") -> None:
-    """Print columns: the first flush left, the others flush right."""
-    lines = [[cell(value) for value in line] for line in lines]
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = [
-            text + " " * (width - _width(text)) if k == 0 else " " * (width - _width(text)) + text
-            for k, (text, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        print((indent + "  ".join(padded)).rstrip())
-
-
-def cell(value: object) -> str:
-    """Return a text for one cell: printable, and not too wide."""
-    text = printable(value)
-    if _width(text) <= WIDEST:
-        return text
-    text = text[: WIDEST - 3]
-    while _width(text) > WIDEST - 3:
-        text = text[:-1]
-    return text + "..."
-
-
-def _width(text):
-    """Columns that a text takes in a terminal."""
-    return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-
-
-def printable(value: object) -> str:
-    """Return a text on one line, with escapes for what could steer a terminal."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value)
-    )
-
-
-@contextmanager
-def warnings_as_notes() -> Iterator[None]:
-    """Collect warnings for users and print each as one line on stderr."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", UserWarning)  # ConvergenceWarning is one
-        yield
-    for message in dict.fromkeys(printable(warning.message) for warning in caught):
-        print(f"skattrib: note: {message}", file=sys.stderr)

@@ -1,17 +1,18 @@
 """Inverses of the softmax head's Hessian, exact and approximate, and what they are good for."""
 
 import warnings
+from inspect import signature
 
 import numpy as np
 import scipy.linalg as la
 from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import full
-from .._conjugate_gradients import conjugate_gradients
-from .loss import BATCH, contrasts
+from .._arrays.conjugate_gradients import conjugate_gradients
+from .loss import BATCH_FLOATS, contrasts
 
 # order of H up to which it is factorized: half a gigabyte
-LARGEST_FACTOR = 8000
+LARGEST_ORDER = 8000
 
 SINGULAR = (
     "the Hessian is singular: features are linearly dependent and the head is not penalized. Give "
@@ -20,18 +21,43 @@ SINGULAR = (
 
 
 class Inverse:
-    """An inverse Hessian: `solve` maps V of shape (m, K, D), summing to zero over K, to H^-1 V."""
+    """An inverse Hessian: `solve` maps V of shape (m, K, D), summing to zero over K, to H^-1 V.
 
+    What a class is, its attributes say. Its keyword-only arguments are those of `inverse_params`:
+    positive numbers, integers where the default is one.
+
+    Attributes
+    ----------
+    name : str or None
+        By which influence is asked for it.
+    exact : bool
+        It solves H and not something in its place.
+    random : bool
+        It takes a `seed`.
+    needs_determined : bool
+        It would not notice that H is singular: `check_determined` comes first.
+    preconditions : bool
+        One `solve` is cheap and near enough to H^-1 to precondition conjugate gradients.
+    """
+
+    name: str | None = None
     exact = False
+    random = False
+    needs_determined = True
+    preconditions = False
 
-    def __init__(self, loss, damping):
+    def __init__(self, loss, damping=0.0):
         self.loss, self.damping = loss, damping
 
-    @staticmethod
-    def fits(loss):
-        """Whether H is at most of order 8,000."""
-        K, D = loss.shape
-        return (K - 1) * D <= LARGEST_FACTOR
+    @classmethod
+    def parameters(cls):
+        """Names and defaults of what `inverse_params` may hold."""
+        known = signature(cls).parameters.values()
+        return {one.name: one.default for one in known if one.kind is one.KEYWORD_ONLY}
+
+    def solve(self, V):
+        """H^-1 V."""
+        raise NotImplementedError
 
     def leverage(self):
         """Yields (rows, M): M_i = (I (x) phi_i)^T H^-1 (I (x) phi_i), in the sum-to-zero gauge."""
@@ -44,10 +70,13 @@ class Inverse:
             yield rows, np.matmul(Z, np.einsum("ilkd,id->ilk", U, part, optimize=True))
 
 
-class Factor(Inverse):
+class Cholesky(Inverse):
     """H^-1 itself, by Cholesky factorization of H scaled to a unit diagonal."""
 
+    name = "cholesky"
     exact = True
+    needs_determined = False
+    preconditions = True
 
     def __init__(self, loss, damping=0.0, ridge=0.0):
         super().__init__(loss, damping)
@@ -65,6 +94,12 @@ class Factor(Inverse):
         H[np.diag_indices_from(H)] = 1.0 + ridge
         self.factor = _cholesky(H, ridge)
 
+    @staticmethod
+    def fits(loss):
+        """Whether H is at most of order 8,000."""
+        K, D = loss.shape
+        return (K - 1) * D <= LARGEST_ORDER
+
     def solve(self, V):
         """H^-1 V."""
         m, K, D = V.shape
@@ -78,7 +113,7 @@ class Factor(Inverse):
         inverse = la.lapack.dpotri(self.factor, lower=True)[0]
         inverse = inverse.T * self.scale * self.scale[:, None]
         inverse = inverse.reshape(K - 1, D, K - 1, D)
-        for rows, part in self.loss.batches(4 * BATCH):
+        for rows, part in self.loss.batches(4 * BATCH_FLOATS):
             part = full(part)
             M = np.empty((len(part), K - 1, K - 1))
             for k in range(K - 1):
@@ -126,15 +161,17 @@ class ClassBlocks(Inverse):
     """H without its blocks between different classes: a preconditioner.
 
     It needs K times the memory and the time of a Gram matrix and leaves a handful of iterations
-    at every strength of the penalty, where `Kronecker` may need hundreds.
+    at every strength of the penalty, where `KFAC` may need hundreds.
     """
+
+    preconditions = True
 
     def __init__(self, loss, damping=0.0):
         super().__init__(loss, damping)
         K, D = loss.shape
         blocks = np.zeros((K, D, D))
         p = loss.probabilities
-        for rows, part in loss.batches(4 * BATCH):
+        for rows, part in loss.batches(4 * BATCH_FLOATS):
             part = full(part)
             for k in range(K):
                 weight = loss.s[rows] * p[rows, k] * (1 - p[rows, k])
@@ -158,15 +195,17 @@ class ClassBlocks(Inverse):
         return out - out.mean(axis=1, keepdims=True)
 
 
-class Kronecker(Inverse):
-    """(S (x) sum_i s_i phi_i phi_i^T + penalty)^-1, S the mean of B: K-FAC.
+class KFAC(Inverse):
+    """(S (x) sum_i s_i phi_i phi_i^T + penalty)^-1, S the mean of B (Martens and Grosse 2015).
 
-    Martens and Grosse 2015. With `exact_diagonal` the diagonal in the same basis is that of H:
-    EK-FAC (George et al. 2018, Grosse et al. 2023). The basis makes the sum and the penalty
-    diagonal at once, so that K-FAC with an unpenalized intercept is solved as it stands.
+    The basis makes the sum and the penalty diagonal at once, so that K-FAC with an unpenalized
+    intercept is solved as it stands.
     """
 
-    def __init__(self, loss, damping=0.0, *, exact_diagonal=False, floor=0.0):
+    name = "kfac"
+    preconditions = True
+
+    def __init__(self, loss, damping=0.0, floor=0.0):
         super().__init__(loss, damping)
         K, D = loss.shape
         gram = loss.gram()
@@ -178,22 +217,15 @@ class Kronecker(Inverse):
             raise la.LinAlgError(SINGULAR) from error
         self.shares = np.clip(shares, 0.0, 1.0)
         self.Z = contrasts(K)
-        self.update(exact_diagonal)
+        self.update()
 
-    def update(self, exact_diagonal=False):
+    def update(self):
         """Takes the probabilities of the loss."""
         p, s = self.loss.probabilities, self.loss.s
         mean = (np.diag(s @ p) - p.T @ (s[:, None] * p)) / s.sum()
         values, vectors = np.linalg.eigh(self.Z.T @ mean @ self.Z)
         self.vectors = self.Z @ vectors
-        if exact_diagonal:
-            self.diagonal = np.zeros((len(values), len(self.shares)))
-            for rows, part in self.loss.batches():
-                weight = p[rows] @ self.vectors**2 - (p[rows] @ self.vectors) ** 2
-                self.diagonal += (s[rows, None] * weight).T @ np.asarray(part @ self.basis) ** 2
-            self.diagonal += (self.loss.penalty + self.damping) @ self.basis**2
-        else:
-            self.diagonal = np.maximum(values, 0.0)[:, None] * self.shares + (1 - self.shares)
+        self.diagonal = np.maximum(values, 0.0)[:, None] * self.shares + (1 - self.shares)
 
     def solve(self, V):
         """The inverse times V."""
@@ -207,9 +239,26 @@ class Kronecker(Inverse):
             yield rows, np.matmul(self.vectors * M[:, None, :], self.vectors.T)
 
 
+class EKFAC(KFAC):
+    """K-FAC with the diagonal of H in the same basis (George et al. 2018, Grosse et al. 2023)."""
+
+    name = "ekfac"
+
+    def update(self):
+        """Takes the probabilities of the loss."""
+        super().update()
+        p, s = self.loss.probabilities, self.loss.s
+        self.diagonal = np.zeros_like(self.diagonal)
+        for rows, part in self.loss.batches():
+            weight = p[rows] @ self.vectors**2 - (p[rows] @ self.vectors) ** 2
+            self.diagonal += (s[rows, None] * weight).T @ np.asarray(part @ self.basis) ** 2
+        self.diagonal += (self.loss.penalty + self.damping) @ self.basis**2
+
+
 class ConjugateGradients(Inverse):
     """H^-1 by preconditioned conjugate gradients on exact products with H."""
 
+    name = "cg"
     exact = True
 
     def __init__(self, loss, damping=0.0, *, tol=1e-8, max_iter=1000):
@@ -240,4 +289,4 @@ def preconditioner(loss, damping=0.0):
     """The best of the cheap inverses that memory allows."""
     if ClassBlocks.fits(loss):
         return ClassBlocks(loss, damping)
-    return Kronecker(loss, damping, exact_diagonal=True, floor=1e-12)
+    return EKFAC(loss, damping, floor=1e-12)

@@ -1,14 +1,31 @@
 """The inverse Hessians that influence can be asked for by name."""
 
+from numbers import Integral, Real
+from sys import float_info
+
 import numpy as np
 import scipy.linalg as la
 
 from .._arrays import full
-from .hessian import SINGULAR, ConjugateGradients, Factor, Inverse, Kronecker, check_determined
+from .hessian import (
+    EKFAC,
+    KFAC,
+    SINGULAR,
+    Cholesky,
+    ConjugateGradients,
+    Inverse,
+    check_determined,
+)
+
+# steps, rows or directions that can be asked for
+MOST = 1_000_000
 
 
 class Identity(Inverse):
     """No inverse at all: attributions are inner products of gradients."""
+
+    name = "identity"
+    needs_determined = False
 
     def solve(self, V):
         """V itself."""
@@ -21,16 +38,19 @@ class Lissa(Inverse):
     h <- V + (I - H_batch / scale) h, `depth` times, averaged over `repeats`; H^-1 V is h / scale.
     """
 
+    name = "lissa"
+    random = True
+
     def __init__(
-        self, loss, damping=0.0, *, depth=1000, batch_size=256, scale=None, repeats=1, seed=0
+        self, loss, damping=0.0, seed=0, *, depth=1000, batch_size=256, repeats=1, scale=None
     ):
         super().__init__(loss, damping)
         self.depth, self.repeats, self.seed = depth, repeats, seed
         self.batch_size = min(batch_size, loss.X.shape[0])
         # twice the largest eigenvalue: Hessians of few rows have larger ones than H
-        self.scale = 2 * self._largest() if scale is None else scale
+        self.scale = 2 * self._largest_eigenvalue() if scale is None else scale
 
-    def _largest(self):
+    def _largest_eigenvalue(self):
         rng = np.random.default_rng(self.seed)
         V = rng.normal(size=(1, *self.loss.shape))
         V -= V.mean(axis=1, keepdims=True)
@@ -64,7 +84,10 @@ class Arnoldi(Inverse):
     `n_iter` products with H span the space; the `rank` largest Ritz values are kept.
     """
 
-    def __init__(self, loss, damping=0.0, *, n_iter=200, rank=100, seed=0):
+    name = "arnoldi"
+    random = True
+
+    def __init__(self, loss, damping=0.0, seed=0, *, n_iter=200, rank=100):
         super().__init__(loss, damping)
         K, D = loss.shape
         start = np.random.default_rng(seed).normal(size=loss.shape)
@@ -103,6 +126,9 @@ class DataInf(Inverse):
     inverse of that mean for the mean of the inverses. Its own matrix: it does not solve H.
     """
 
+    name = "datainf"
+    needs_determined = False
+
     def __init__(self, loss, damping=0.0):
         super().__init__(loss, damping)
         self.diagonal = loss.penalty + damping
@@ -129,42 +155,37 @@ class DataInf(Inverse):
         return scaled - out / self.diagonal
 
 
+# another inverse Hessian is another class, named here
 INVERSES = {
-    "cholesky": Factor,
-    "cg": ConjugateGradients,
-    "lissa": Lissa,
-    "arnoldi": Arnoldi,
-    "kfac": Kronecker,
-    "ekfac": Kronecker,
-    "datainf": DataInf,
-    "identity": Identity,
+    kind.name: kind
+    for kind in (Cholesky, ConjugateGradients, Lissa, Arnoldi, KFAC, EKFAC, DataInf, Identity)
 }
 
 
 def make_inverse(name, loss, damping, params, seed):
-    """(name, inverse) of an inverse by name, "auto" included."""
-    if name == "auto":
-        name = "cholesky" if Factor.fits(loss) else "cg"
-    kind = INVERSES[name]
-    if name not in ("cholesky", "datainf", "identity"):
-        # those that see for themselves, or need not
+    """The inverse of a name; for "auto" the best of the exact ones that memory allows."""
+    kind = INVERSES.get(name) or (Cholesky if Cholesky.fits(loss) else ConjugateGradients)
+    check_params(kind, params)
+    if kind.needs_determined:
         check_determined(loss, damping)
-    known = {
-        "cg": ("tol", "max_iter"),
-        "lissa": ("depth", "batch_size", "scale", "repeats"),
-        "arnoldi": ("n_iter", "rank"),
-    }.get(name, ())
-    unknown = sorted(set(params) - set(known))
-    if unknown:
-        raise ValueError(
-            f"inverse_params has no {unknown[0]!r} for inverse={name!r}; it knows "
-            f"{', '.join(known) or 'none'}"
-        )
-    if not all(value is None or value > 0 for value in params.values()):
-        raise ValueError(f"inverse_params must be positive numbers, got {params}")
-    options = dict(params)
-    if name in ("lissa", "arnoldi"):
-        options["seed"] = seed
-    if name == "ekfac":
-        options["exact_diagonal"] = True
-    return name, kind(loss, damping, **options)
+    return kind(loss, damping, **({"seed": seed} if kind.random else {}), **params)
+
+
+def check_params(kind, params):
+    """Refuses what the class does not take, or not as a positive number of its kind."""
+    known = kind.parameters()
+    for name, value in params.items():
+        if name not in known:
+            raise ValueError(
+                f"inverse_params has no {name!r} for inverse={kind.name!r}; it knows "
+                f"{', '.join(known) or 'none'}"
+            )
+        default = known[name]
+        number, most, wanted = Real, float_info.max, "a positive finite number"
+        if isinstance(default, int):
+            number, most, wanted = Integral, MOST, f"an integer in 1..{MOST:,}"
+        if value is None and default is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, number) or not 0 < value <= most:
+            wanted += " or None" if default is None else ""
+            raise ValueError(f"inverse_params[{name!r}] must be {wanted}, got {value!r}")

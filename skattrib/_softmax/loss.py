@@ -11,7 +11,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from .._arrays import full
 
 # floats of a batch of rows in double: it stays in the second-level cache
-BATCH = 2**18
+BATCH_FLOATS = 2**18
 
 
 def contrasts(K):
@@ -42,7 +42,7 @@ class SoftmaxLoss:
         self.shape = q.shape[1], X.shape[1] + fit_intercept
         self.probabilities = None
 
-    def batches(self, size=BATCH, least=64):
+    def batches(self, size=BATCH_FLOATS, least=64):
         """(slice, its rows in float64 with the constant feature), `size` floats at a time."""
         n, d = self.X.shape
         for rows in gen_batches(n, min(n, max(least, size // d))):
@@ -134,7 +134,7 @@ class SoftmaxLoss:
         Z = contrasts(K)
         H = np.zeros((K - 1, D, K - 1, D))
         p = self.probabilities
-        for rows, part in self.batches(4 * BATCH):
+        for rows, part in self.batches(4 * BATCH_FLOATS):
             part = full(part)
             zp = p[rows] @ Z
             for k in range(K - 1):

@@ -7,8 +7,9 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-from .._conjugate_gradients import conjugate_gradients
-from .hessian import ClassBlocks, Factor, Kronecker
+from .._arrays import first_equal
+from .._arrays.conjugate_gradients import conjugate_gradients
+from .hessian import KFAC, Cholesky, ClassBlocks
 from .loss import SoftmaxLoss
 
 # Newton systems up to this order are solved by factorization, larger ones by conjugate gradients
@@ -52,15 +53,27 @@ def _better(solver, iterations):
     """The inverse to precondition the next Newton step with, given the iterations of the last."""
     loss = solver.loss
     # a factor costs as much as this many products with H
-    if iterations > max(STALE, (loss.shape[0] - 1) * loss.shape[1] // 32) and Factor.fits(loss):
-        return Factor(loss, ridge=1e-14)
-    if isinstance(solver, Kronecker):
+    if iterations > max(STALE, (loss.shape[0] - 1) * loss.shape[1] // 32) and Cholesky.fits(loss):
+        return Cholesky(loss, ridge=1e-14)
+    if isinstance(solver, KFAC):
         if iterations > STALE and ClassBlocks.fits(loss):
             return ClassBlocks(loss)
         solver.update()
     elif isinstance(solver, ClassBlocks) and iterations > STALE:
         return ClassBlocks(loss)
     return solver
+
+
+def _scale(z):
+    """Root mean square of logits, or 1 if all are 0."""
+    return np.sqrt(np.mean(z**2)) or 1.0
+
+
+def completeness_error(loss, gradient, z):
+    """Max |W - W(alpha)| phi over the scale of z; NaN if a part of the head is not penalized."""
+    if not (loss.penalty > 0).all():
+        return np.nan
+    return np.abs(loss.logits(gradient / loss.penalty)).max() / _scale(z)
 
 
 def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, verbose=0):
@@ -79,22 +92,19 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
     step = np.inf
     for iteration in range(max_iter + 1):
         gradient = loss.gradient(theta, loss.at(z))
-        scale = np.sqrt(np.mean(z**2))
-        scale = scale if scale > 0 else 1.0
-        error = np.nan
-        if (loss.penalty > 0).all():
-            error = np.abs(loss.logits(gradient / loss.penalty)).max() / scale
+        scale = _scale(z)
+        error = completeness_error(loss, gradient, z)
         if verbose:
             progress = f"objective {value:.10g}, completeness error {error:.1e}, step {step:.1e}"
             print(f"Newton step {iteration}: {progress}")
         if (error if complete else step) <= tol or iteration == max_iter:
             break
         if direct:
-            direction = -Factor(loss, ridge=1e-14).solve(gradient[None])[0]
+            direction = -Cholesky(loss, ridge=1e-14).solve(gradient[None])[0]
         else:
             # K-FAC is exact at theta = 0
             if precondition is None:
-                solver = _better(solver, iterations) if solver else Kronecker(loss, floor=1e-12)
+                solver = _better(solver, iterations) if solver else KFAC(loss, floor=1e-12)
             found, iterations, _ = conjugate_gradients(
                 loss.product,
                 (precondition or solver).solve,
@@ -185,6 +195,9 @@ def softmax_regression(
         )
     d = X.shape[1]
     intercept = theta[:, d] if fit_intercept else np.zeros(K)
-    # those that the error was measured with
-    residuals = s[:, None] * (q - loss.probabilities)
+    # rounding depends on a row's place: equal rows take the probabilities of their first
+    first = first_equal(X)
+    residuals = s[:, None] * (q - loss.probabilities[first])
+    if (first != np.arange(n)).any():
+        error = completeness_error(loss, loss.gradient(theta, residuals), loss.logits(theta))
     return SoftmaxResult(theta[:, :d], intercept, residuals, error, step, n_iter, converged)

@@ -20,69 +20,79 @@ def aligned_zeros(shape, dtype):
     return buffer[offset : offset + size].view(dtype).reshape(shape)
 
 
-class PaddedDuals:
+def _feasible(start, cap):
+    """A start as (row, class, value), scaled to at most cap a row, and the labels' values."""
+    start.sum_duplicates()
+    row = np.repeat(np.arange(len(cap)), np.diff(start.indptr))
+    values = np.minimum(start.data, cap[row])
+    rest = np.bincount(row, weights=values, minlength=len(cap))
+    scale = np.where(rest > cap, cap / np.where(rest > 0, rest, 1.0), 1.0)
+    return row, start.indices, values * scale[row], -np.minimum(rest, cap)
+
+
+class _Duals:
+    """What both kinds share: `values` is -alpha as stored, `own` the place of the labels' in it."""
+
+    def _none_left(self):
+        """Rows with nothing of their mass left at the label: an exact value, not one nearby."""
+        return self.values[self.own] <= -self.cap.astype(self.values.dtype)
+
+    def _keep_none_left(self, none):
+        self.values[self.own] = np.where(none, -self.cap, self.values[self.own])
+
+    def use_float64(self):
+        """Stores float64; the kernels must be attached again."""
+        none = self._none_left()
+        values = aligned_zeros(self.values.shape, np.float64)
+        values[:] = self.values
+        self.values = values
+        self._keep_none_left(none)
+
+    def scale(self, factor, cap):
+        """Multiplies by factor, for caps that are as much larger."""
+        none = self._none_left()
+        self.values *= factor
+        self.cap[:] = cap
+        self._keep_none_left(none)
+
+
+class PaddedDuals(_Duals):
     """-alpha as an (n, LANES) matrix, for up to LANES classes; see kernels.h.
 
     `start` holds the part of -alpha outside the labels, as CSR, or is None for alpha = 0.
     """
 
     def __init__(self, y, n_classes, cap, dtype, start):
-        self.y, self.n_classes, self.cap = y, n_classes, cap
-        self.stored = aligned_zeros((len(y), LANES), dtype)
+        self.n_classes, self.cap, self.own = n_classes, cap, (np.arange(len(y)), y)
+        self.values = aligned_zeros((len(y), LANES), dtype)
         if start is not None:
-            self.stored[:, :n_classes] = start.toarray()
-            rest = self.stored.sum(axis=1, dtype=np.float64)
-            over = rest > cap
-            self.stored[over] *= (cap[over] / rest[over])[:, None]
-            self.stored[np.arange(len(y)), y] = -np.minimum(rest, cap)
+            row, classes, values, own = _feasible(start, cap)
+            self.values[row, classes] = values
+            self.values[self.own] = own
 
     def attach(self, problem, dtype):
-        problem.set_dense_duals(self.stored)
-
-    def use_float64(self):
-        stored = aligned_zeros(self.stored.shape, np.float64)
-        stored[:] = self.stored
-        # none of the label's mass left is an exact value, not a nearby one
-        own = np.arange(len(self.y)), self.y
-        stored[own] = np.where(
-            -self.stored[own] >= self.cap.astype(np.float32), -self.cap, stored[own]
-        )
-        self.stored = stored
-
-    def scale(self, factor, cap):
-        """Multiplies by factor, for caps that are as much larger."""
-        own = np.arange(len(self.y)), self.y
-        none = self.stored[own] <= -self.cap.astype(self.stored.dtype)
-        self.stored *= factor
-        self.cap[:] = cap
-        self.stored[own] = np.where(none, -cap, self.stored[own])
+        problem.set_dense_duals(self.values)
 
     def values_at(self, rows, classes=None):
         """What is stored for rows, at all classes, in float64."""
-        return self.stored[rows, : self.n_classes].astype(np.float64)
+        return self.values[rows, : self.n_classes].astype(np.float64)
 
     def put(self, rows, classes, values):
         """Stores new values."""
-        self.stored[rows, : self.n_classes] = values
+        self.values[rows, : self.n_classes] = values
 
-    def alpha(self, rows):
+    def alpha(self, problem, rows):
         """Feasible alpha in float64, as the kernels see it; zero outside rows."""
-        alpha = np.zeros((len(self.y), self.n_classes))
+        alpha = np.zeros((len(self.values), self.n_classes))
+        part = np.empty((4096, LANES))
         for first in range(0, len(rows), 4096):
             some = rows[first : first + 4096]
-            part = self.stored[some, : self.n_classes].astype(np.float64)
-            own, cap = (np.arange(len(some)), self.y[some]), self.cap[some]
-            none = part[own] <= -cap.astype(self.stored.dtype)
-            part[own] = 0.0
-            rest = part.sum(axis=1)
-            over = (rest > cap) | (none & (rest > 0))
-            part[over] *= (cap[over] / rest[over])[:, None]
-            part[own] = -np.where(over, cap, rest)
-            alpha[some] = 0.0 - part
+            problem.alphas(some, part.ravel())
+            alpha[some] = part[: len(some), : self.n_classes]
         return alpha
 
 
-class PackedDuals:
+class PackedDuals(_Duals):
     """-alpha as a list of (class, value) for each row, in one pool, for many classes.
 
     The label's class comes first on every list.
@@ -90,14 +100,11 @@ class PackedDuals:
 
     def __init__(self, y, n_classes, cap, dtype, start):
         n = len(y)
-        self.y, self.n_classes, self.cap, self.dtype = y, n_classes, cap, np.dtype(dtype)
+        self.y, self.n_classes, self.cap = y, n_classes, cap
+        self.values = np.empty(0, dtype)
         if start is None:
             start = sp.csr_array((n, n_classes))
-        start.sum_duplicates()
-        row = np.repeat(np.arange(n), np.diff(start.indptr))
-        rest = np.asarray(start.sum(axis=1)).ravel()
-        scale = np.where(rest > cap, cap / np.where(rest > 0, rest, 1.0), 1.0)
-        self._fill(row, start.indices, start.data * scale[row], -np.minimum(rest, cap))
+        self._fill(*_feasible(start, cap))
 
     def _fill(self, row, classes, values, own):
         """Lays out the label's values and, row by row, the entries of other classes."""
@@ -106,7 +113,7 @@ class PackedDuals:
         self.room = self.count + 3
         self.start = np.cumsum(self.room, dtype=np.int64) - self.room
         self.classes = np.zeros(int(self.room.sum()) + self.n_classes + 2, dtype=np.int32)
-        self.values = np.zeros(len(self.classes), dtype=self.dtype)
+        self.values = np.zeros(len(self.classes), dtype=self.values.dtype)
         self.classes[self.start] = self.y
         self.values[self.start] = own
         place = self.start[row] + 1 + np.arange(len(row)) - (np.cumsum(count) - count)[row]
@@ -126,30 +133,20 @@ class PackedDuals:
             np.empty(padded, dtype=np.int32),
         )
 
-    def use_float64(self):
-        none = self.values[self.start] <= -self.cap.astype(self.dtype)
-        self.dtype = np.dtype(np.float64)
-        self.values = self.values.astype(np.float64)
-        self.values[self.start[none]] = -self.cap[none]
+    @property
+    def own(self):
+        return self.start
 
-    def _entries(self):
-        """Positions in the pool of all entries in use, row by row."""
-        first = np.cumsum(self.count, dtype=np.int64) - self.count
-        return np.repeat(self.start - first, self.count) + np.arange(self.count.sum())
-
-    def scale(self, factor, cap):
-        """Multiplies by factor, for caps that are as much larger."""
-        none = self.values[self.start] <= -self.cap.astype(self.dtype)
-        self.values *= factor
-        self.cap[:] = cap
-        self.values[self.start[none]] = -cap[none]
+    def _entries(self, rows=slice(None)):
+        """Positions in the pool of the entries in use of rows, row by row."""
+        count = self.count[rows]
+        first = np.cumsum(count, dtype=np.int64) - count
+        return np.repeat(self.start[rows] - first, count) + np.arange(count.sum())
 
     def _stored(self, rows):
         """What is stored for rows, as CSR."""
-        count = self.count[rows].astype(np.int64)
-        first = np.cumsum(count) - count
-        entries = np.repeat(self.start[rows] - first, count) + np.arange(count.sum())
-        indptr = np.concatenate([[0], np.cumsum(count)])
+        entries = self._entries(rows)
+        indptr = np.concatenate([[0], np.cumsum(self.count[rows], dtype=np.int64)])
         values = self.values[entries].astype(np.float64)
         return sp.csr_array(
             (values, self.classes[entries], indptr), shape=(len(rows), self.n_classes)
@@ -205,32 +202,22 @@ class PackedDuals:
         start = np.cumsum(room, dtype=np.int64) - room
         used = int(room.sum())
         size = used + used // 2 + 8 * (self.n_classes + 2)
-        classes, values = np.zeros(size, dtype=np.int32), np.zeros(size, dtype=self.dtype)
+        classes, values = np.zeros(size, dtype=np.int32), np.zeros(size, dtype=self.values.dtype)
         to = entries + np.repeat(start - self.start, self.count)
         classes[to], values[to] = self.classes[entries], self.values[entries]
         self.classes, self.values, self.start, self.room = classes, values, start, room
         self.attach(worker, worker.state_dtype)
         self.attach(checker, checker.state_dtype)
 
-    def alpha(self, rows):
+    def alpha(self, problem, rows):
         """Feasible alpha in float64, as the kernels see it; CSR above DENSE_CLASSES classes."""
-        entries = self._entries()
-        row = np.repeat(np.arange(len(self.y)), self.count)
-        classes, values = self.classes[entries], self.values[entries].astype(np.float64)
-        none = self.values[self.start] <= -self.cap.astype(self.dtype)
-        keep = classes != self.y[row]
-        row, classes, values = row[keep], classes[keep], values[keep]
-        rest = np.bincount(row, weights=values, minlength=len(self.y))
-        over = (rest > self.cap) | (none & (rest > 0))
-        values *= np.where(over, self.cap / np.where(over, rest, 1.0), 1.0)[row]
-        rest = np.where(over, self.cap, rest)
-        some = np.flatnonzero(rest)
+        row = np.repeat(rows, self.count[rows])
+        values = np.empty(len(row))
+        problem.alphas(rows, values)
+        classes = self.classes[self._entries(rows)]
+        some = values != 0
         alpha = sp.csr_array(
-            (
-                np.concatenate([-values, rest[some]]),
-                (np.concatenate([row, some]), np.concatenate([classes, self.y[some]])),
-            ),
-            shape=(len(self.y), self.n_classes),
+            (values[some], (row[some], classes[some])), shape=(len(self.y), self.n_classes)
         )
         return alpha.toarray() if self.n_classes <= DENSE_CLASSES else alpha
 

@@ -5,7 +5,7 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from scipy.linalg.blas import ssyrk
 
-from .._conjugate_gradients import conjugate_gradients
+from .._arrays.conjugate_gradients import conjugate_gradients
 from .factors import EdgeFactor, Edges, WeightFactor
 from .row_blocks import RowBlocks
 

@@ -5,8 +5,12 @@ from numbers import Real
 import numpy as np
 import scipy.sparse as sp
 
+from .._arrays.checks import canonical_csr
 from ._crammer_singer import LANES, Problem
 from .duals import aligned_zeros, merge_repeated
+
+# C s ||x||^2 from which duals, in double, no longer resolve a unit of the margin
+MOST_DIFFICULT = 1e24
 
 
 class SVMProblem:
@@ -48,19 +52,25 @@ class SVMProblem:
         return norms, keys
 
     def _check_sizes(self, norms):
-        """Refuses what sums do not hold."""
+        """Refuses what sums do not hold, or hold without a digit of the gap."""
         if np.isnan(norms).any():
             raise ValueError("X has missing values (NaN): impute or drop them")
-        limit = 1e30 if self.X.dtype == np.float32 else 1e250
-        if not (norms.max() < limit and self.row_cap.max() < limit):
+        single = self.X.dtype == np.float32
+        largest, cap = norms.max(), self.row_cap.max()
+        if not (largest < (1e30 if single else 1e250) and cap < (1e30 if single else 1e150)):
             raise ValueError(
-                f"||x||^2 is up to {norms.max():.1e} and C * sample_weight up to "
-                f"{self.row_cap.max():.1e}, beyond what {self.X.dtype} sums hold: scale the "
-                "features"
+                f"||x||^2 is up to {largest:.1e} and C * sample_weight up to {cap:.1e}, beyond "
+                f"what {self.X.dtype} sums hold: scale the features"
             )
-        if not self.row_cap.max() > 1e-200:
+        if not cap > 1e-200:
+            raise ValueError(f"C * sample_weight is at most {cap:.1e}: raise C or the weights")
+        norm = np.sqrt(norms)
+        # scores are sums of these
+        product = norm[self.row_cap > 0].max() * (self.row_cap * norm).max()
+        if not product < MOST_DIFFICULT:
             raise ValueError(
-                f"C * sample_weight is at most {self.row_cap.max():.1e}: raise C or the weights"
+                f"C * sample_weight * ||x||^2 is up to {product:.1e}, where rounding is larger "
+                "than the margin: scale the features or lower C"
             )
 
     def kernels(self):
@@ -86,7 +96,7 @@ class SVMProblem:
         if self.K <= LANES:
             margin = aligned_zeros((2 * self.K, LANES), w.dtype)
             margin[self.K :, : self.K] = np.eye(self.K)
-            margin[: self.K] = -1e30
+            margin[: self.K] = -np.inf
             margin[: self.K, : self.K] = 1.0 - np.eye(self.K)
         kernels.set_state(w, b, self.cap, self.step, margin)
         duals.attach(kernels, w.dtype)
@@ -104,10 +114,10 @@ class SVMProblem:
             raise ValueError(
                 f"dual_init must have shape {(self.X.shape[0], self.K)}, got {dual.shape}"
             )
-        dual = sp.csr_array(dual, dtype=np.float64, copy=True)
+        dual = canonical_csr(dual, "dual_init") if sp.issparse(dual) else dual
+        dual = sp.csr_array(dual, dtype=np.float64)
         if not np.isfinite(dual.data).all():
             raise ValueError("dual_init has values that are not finite")
-        dual.sum_duplicates()
         row = np.repeat(np.arange(dual.shape[0]), np.diff(dual.indptr))
         keep = (dual.data < 0) & (dual.indices != self.y[row]) & (self.row_cap[row] > 0)
         return sp.csr_array(
@@ -135,7 +145,7 @@ def _check_rows(X):
     if X.dtype not in (np.float32, np.float64):
         raise ValueError(f"X must be float32 or float64, got {X.dtype}")
     if sp.issparse(X):
-        if X.format != "csr" or not X.has_canonical_format:
+        if X.format != "csr" or canonical_csr(X, "X") is not X:
             raise ValueError("sparse X must be CSR in canonical format: X.sum_duplicates()")
     elif X.ndim != 2 or not X.flags.c_contiguous:
         raise ValueError("X must be a C-ordered matrix: numpy.ascontiguousarray(X)")

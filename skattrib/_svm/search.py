@@ -155,7 +155,7 @@ class Search(SVMProblem):
     def result(self, n_iter, tol):
         """What was found, for all rows."""
         return CrammerSingerResult(
-            dual=self.spread(self.duals.alpha(self.rows)),
+            dual=self.spread(self.duals.alpha(self.exact, self.rows)),
             coef=np.ascontiguousarray(self.augmented()[:, : self.X.shape[1]]),
             intercept=self.b[: self.K].copy(),
             objective=float(self.objective),

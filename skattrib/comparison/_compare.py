@@ -7,9 +7,10 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.utils import Bunch
 
-from ._study import DESCRIPTIONS, LOWEST_IS_BEST, METRICS, Study
+from ._metrics import choose
+from ._study import Case, Study
 
-__all__ = ["METRICS", "compare_explainers"]
+__all__ = ["compare_explainers"]
 
 
 def compare_explainers(
@@ -125,6 +126,8 @@ def compare_explainers(
 
     Raises
     ------
+    TypeError
+        For explainers that are no mapping, and ground truth that is none.
     ValueError
         For no explainers, what is none, an `estimator` that is no classifier, labels of two kinds,
         unknown metrics, and metrics whose needs are not met.
@@ -157,26 +160,75 @@ def compare_explainers(
     >>> result.table["explainer"]
     ['dualview', 'nearest']
     """
-    study = Study(X, y, X_test, y_test, metrics, confidence, random_state, verbose)
-    truths = {"linear_datamodeling": subset_truth, "leave_one_out": leave_one_out_truth}
-    study.check(explainers, estimator, truths)
-    study.plant(groups, n_groups, flipped, marked_class, marked, mark, mark_value)
-    study.retrain(estimator, truths, n_subsets, fraction, n_left_out, n_jobs)
+    _check_explainers(explainers)
+    options = Bunch(
+        groups=groups,
+        n_groups=n_groups,
+        flipped=flipped,
+        marked_class=marked_class,
+        marked=marked,
+        mark=mark,
+        mark_value=mark_value,
+        n_subsets=n_subsets,
+        fraction=fraction,
+        n_left_out=n_left_out,
+        subset_truth=subset_truth,
+        leave_one_out_truth=leave_one_out_truth,
+        memory=memory,
+        confidence=confidence,
+        n_jobs=n_jobs,
+        random_state=random_state,
+        verbose=verbose,
+    )
+    study = Study(X, y, X_test, y_test, estimator, options)
+    chosen = choose(metrics, study)
+    # what is planted and retrained, before the explainers: wrong options are told at once
+    for metric in chosen:
+        for need in metric.needs:
+            getattr(study, need)
     lines = []
     for name, explainer in explainers.items():
-        lines.append(study.line(name, explainer, memory))
+        lines.append(_line(study, name, explainer, chosen))
     columns = list(dict.fromkeys(key for line in lines for key in line))
     table = {key: [line.get(key, np.nan) for line in lines] for key in columns}
-    ranked = [name for name in study.metrics if name not in DESCRIPTIONS]
-    ranks = {name: _ranks(table[name], name in LOWEST_IS_BEST) for name in ranked}
+    ranks = {
+        metric.name: _ranks(table[metric.name], metric.higher_is_better)
+        for metric in chosen
+        if not metric.is_description
+    }
     average = _mean_of_known(list(ranks.values()), len(lines))
     table["average_rank"] = average.tolist()
     return Bunch(table=table, ranks=ranks, average_rank=average, n_test=study.m)
 
 
-def _ranks(values, lowest_is_best):
+def _check_explainers(explainers):
+    if not isinstance(explainers, Mapping):
+        raise TypeError(
+            "explainers must be a dict of name to explainer, got a "
+            f"{type(explainers).__name__}: give each a name."
+        )
+    if not explainers:
+        raise ValueError("explainers must be a dict of name to explainer, with one or more.")
+    for name, explainer in explainers.items():
+        if isinstance(explainer, type) or not hasattr(explainer, "attribute"):
+            raise ValueError(f"explainers[{name!r}] is no explainer, but {explainer!r}.")
+
+
+def _line(study, name, explainer, chosen):
+    """All columns of one explainer."""
+    case = Case(study, name, explainer)
+    line = {"explainer": name}
+    for metric in chosen:
+        study.say(f"{name}: {metric.name}")
+        line |= metric.columns(study, case)
+    if study.y_test is not None:
+        line["accuracy"] = float(np.mean(case.predicted == study.y_test))
+    return line | case.cost
+
+
+def _ranks(values, higher_is_better):
     """1 for the best; NaN where there is none."""
-    values = np.asarray(values, dtype=float) * (1 if lowest_is_best else -1)
+    values = np.asarray(values, dtype=float) * (-1 if higher_is_better else 1)
     out = np.full(len(values), np.nan)
     known = ~np.isnan(values)
     out[known] = rankdata(values[known])

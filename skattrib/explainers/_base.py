@@ -1,8 +1,10 @@
 """The public contract of every explainer: targets, validation and the forms attributions take."""
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
 from inspect import signature
-from numbers import Integral
+from numbers import Integral, Real
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,12 +15,12 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import compute_class_weight, compute_sample_weight
+from sklearn.utils import check_scalar, compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .._checks import codes_of
+from .._arrays.checks import canonical_csr, check_plain, codes_of, plain_array
 from . import _scoring
 
 __all__ = [
@@ -33,31 +35,37 @@ __all__ = [
     "fit_context",
 ]
 
+F = TypeVar("F", bound=Callable)
+
 # decorates `fit`: parameters are checked against `_parameter_constraints`
-fit_context = _fit_context(prefer_skip_nested_validation=True)
+fit_context: Callable[[F], F] = _fit_context(prefer_skip_nested_validation=True)
 
 
 def check_training_data(estimator, X, y, classes=None):
     """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64."""
+    check_plain(X, "X")
+    check_plain(y, "y")
     X, y = validate_data(
-        estimator, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+        estimator, canonical(X), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
     )
     check_classification_targets(y)
     _check_size(estimator, X)
     if classes is not None:
         estimator.classes_ = classes
-        return canonical(X), codes_of(y, classes, "label of y")
+        return X, codes_of(y, classes, "label of y")
     estimator.classes_, codes = np.unique(y, return_inverse=True)
     if len(estimator.classes_) < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs rows of at least 2 classes, but y contains only "
             f"one class: {estimator.classes_.tolist()[0]!r}"
         )
-    return canonical(X), codes
+    return X, codes
 
 
 def check_weights(X, codes, classes, sample_weight, class_weight):
     """Sample weights times class weights of checked rows, in float64."""
+    if not (sample_weight is None or isinstance(sample_weight, Real)):
+        sample_weight = plain_array(sample_weight, "sample_weight", np.float64)
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
     if class_weight == "balanced" and (weight > 0).any():
         weight = weight * _balanced(codes, weight)
@@ -85,30 +93,48 @@ def _balanced(codes, weight):
 
 def check_rows(estimator, X):
     """Rows of the width and names that the estimator knows, C-ordered or canonical CSR."""
+    check_plain(X, "X")
     X = validate_data(
-        estimator, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+        estimator,
+        canonical(X),
+        reset=False,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        order="C",
     )
     _check_size(estimator, X)
-    return canonical(X)
+    return X
 
 
 def _check_size(estimator, X):
     """Refuses rows whose squares overflow: no attribution would be finite."""
     values = X.data if sp.issparse(X) else X
     largest = max(values.max(initial=0), -values.min(initial=0))
-    if largest > estimator._largest(X.dtype) / np.sqrt(X.shape[1]):
+    if largest > estimator._largest_norm(X.dtype) / np.sqrt(X.shape[1]):
         raise ValueError(
             f"features as large as {largest:.1e} are beyond what {type(estimator).__name__} can "
             f"square and sum in {X.dtype}: scale the features"
         )
 
 
-def canonical(X):
-    """Sparse X with sorted, unique columns, on a copy if need be."""
-    if sp.issparse(X) and not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return X
+def canonical(X, name="X"):
+    """Sparse X as canonical CSR, on a copy if need be; anything else as it is."""
+    return canonical_csr(X, name) if sp.issparse(X) else X
+
+
+def _check_out(out, shape, X, vectors):
+    """Refuses an `out` that cannot hold the attributions, or is also read."""
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != X.dtype:
+        raise ValueError(f"out must be an array of shape {shape} and type {X.dtype}")
+    check_plain(out, "out")
+    if not (out.flags.writeable and out.flags.c_contiguous):
+        raise ValueError("out must be writeable and in C order")
+    parts = [part.data if sp.issparse(part) else part for part in (X, vectors)]
+    if any(isinstance(part, np.ndarray) and np.may_share_memory(out, part) for part in parts):
+        raise ValueError(
+            "out shares memory with X or the training rows, which are read while it is written: "
+            "give an array of its own"
+        )
 
 
 class BaseExplainer(
@@ -130,7 +156,7 @@ class BaseExplainer(
     def _predict_codes(self, X): ...
 
     @staticmethod
-    def _largest(dtype):
+    def _largest_norm(dtype):
         """Norm that a row may have at most."""
         return 1e-3 * np.sqrt(np.finfo(dtype).max)
 
@@ -184,8 +210,8 @@ class BaseExplainer(
         if target is None:
             return _scoring.Target(self._predict_codes(X))
         if sp.issparse(target):
-            target = target.toarray()
-        target = np.asarray(target)
+            target = canonical(target, "target").toarray()
+        target = plain_array(target, "target")
         if target.ndim == 0:
             return _scoring.Target(np.full(m, codes_of(target, self.classes_, "target")))
         if target.ndim == 1:
@@ -201,6 +227,9 @@ class BaseExplainer(
         raise ValueError(
             f"{type(self).__name__} has no logits: target must be one label or one label a row"
         )
+
+    def _check_candidates(self, k, target):
+        """Refuses more rows than a target compares with; most compare with all."""
 
     # attributions
 
@@ -246,20 +275,18 @@ class BaseExplainer(
         Raises
         ------
         ValueError
-            For targets that are not classes, or of the wrong shape, and for an unfit `out`.
+            For targets that are not classes, or of the wrong shape, and for an `out` that is unfit
+            or shares memory with rows.
         """
         X = self._check_rows(X)
         kernel = self._kernel()
         groups = kernel.groups(self._check_target(X, target))
-        if out is None and getattr(self, "sparse_output", False):
+        if out is not None:
+            _check_out(out, (X.shape[0], self.n_samples_fit_), X, kernel.vectors)
+        elif getattr(self, "sparse_output", False):
             return _scoring.csr(kernel, X, groups)
-        shape = X.shape[0], self.n_samples_fit_
-        if out is None:
-            out = np.zeros(shape, dtype=X.dtype)
-        elif not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != X.dtype:
-            raise ValueError(f"out must be an array of shape {shape} and type {X.dtype}")
-        elif not (out.flags.writeable and out.flags.c_contiguous):
-            raise ValueError("out must be writeable and in C order")
+        else:
+            out = np.empty((X.shape[0], self.n_samples_fit_), dtype=X.dtype)
         return _scoring.dense(kernel, X, groups, out)
 
     def aggregate(self, X, target=None, *, weights=None) -> np.ndarray:
@@ -279,7 +306,8 @@ class BaseExplainer(
         """
         X = self._check_rows(X)
         target = self._check_target(X, target)
-        weights = np.ones(X.shape[0]) if weights is None else np.asarray(weights, dtype=np.float64)
+        weights = np.ones(X.shape[0]) if weights is None else weights
+        weights = plain_array(weights, "weights", np.float64)
         if weights.shape != (X.shape[0],) or not np.isfinite(weights).all():
             raise ValueError(f"weights must be {X.shape[0]} finite numbers, one a row of X")
         return self._kernel().aggregate(X, target, weights)
@@ -293,6 +321,7 @@ class BaseExplainer(
         ----------
         X : array or CSR of shape (n_samples, n_features)
         k : int in 1..n_samples_fit_
+            Of explainers with `same_class`, at most the training rows of each target class.
         target : as in `attribute`
         largest : bool
             True: the largest attributions first; False: the smallest (most negative) first.
@@ -307,15 +336,20 @@ class BaseExplainer(
         ------
         ValueError
             For k out of range.
+        TypeError
+            If `largest` is no bool.
         """
         X = self._check_rows(X)
+        target = self._check_target(X, target)
+        self._check_candidates(k, target)
         if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= self.n_samples_fit_:
             raise ValueError(
                 f"k must be an integer in 1..{self.n_samples_fit_}, the number of training rows; "
                 f"got {k!r}"
             )
+        check_scalar(largest, "largest", (bool, np.bool_))
         kernel = self._kernel()
-        groups = kernel.groups(self._check_target(X, target))
+        groups = kernel.groups(target)
         return _scoring.top_k(kernel, X, groups, int(k), largest)
 
     def decompose(self, X, indices, *, target=None) -> np.ndarray:
@@ -340,7 +374,7 @@ class BaseExplainer(
             For indices that are not training rows or of the wrong shape.
         """
         X = self._check_rows(X)
-        indices = np.asarray(indices)
+        indices = plain_array(indices, "indices")
         if indices.ndim != 2 or len(indices) != X.shape[0] or indices.dtype.kind not in "iu":
             raise ValueError(f"indices must be integers of shape ({X.shape[0]}, k)")
         if indices.size and not 0 <= indices.min() <= indices.max() < self.n_samples_fit_:

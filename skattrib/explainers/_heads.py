@@ -7,6 +7,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, logits
+from .._arrays.checks import check_estimator, plain_array
 from . import _scoring
 from ._base import BaseExplainer, check_rows
 
@@ -22,14 +23,14 @@ def frozen(estimator):
             "estimator must be None, a LinearHead or a fitted classifier as "
             f"sklearn.frozen.FrozenEstimator(classifier), got {type(estimator).__name__}"
         )
-    check_is_fitted(estimator)
+    check_is_fitted(check_estimator(estimator))
     return estimator
 
 
 class HeadExplainer(BaseExplainer):
     """An explainer of a linear head, given by `coef_` and `intercept_`."""
 
-    _outputs = ("logit", "margin")
+    _outputs: tuple[str, ...] = ("logit", "margin")
 
     def _decision(self, X):
         out = decision(X, self.coef_, self.intercept_)
@@ -86,7 +87,7 @@ class HeadExplainer(BaseExplainer):
             For an unknown output or label.
         """
         X = self._check_rows(X)
-        if output not in self._outputs:
+        if not isinstance(output, str) or output not in self._outputs:
             known = ", ".join(map(repr, self._outputs))
             raise ValueError(
                 f"output must be one of {known} for {type(self).__name__}, got {output!r}"
@@ -186,7 +187,7 @@ class LinearHead(ClassifierMixin, BaseEstimator):
         return tags
 
     @staticmethod
-    def _largest(dtype):
+    def _largest_norm(dtype):
         return np.finfo(dtype).max
 
     def __sklearn_is_fitted__(self):
@@ -194,7 +195,7 @@ class LinearHead(ClassifierMixin, BaseEstimator):
         return True
 
     def _arrays(self):
-        coef = np.asarray(self.coef, dtype=np.float64)
+        coef = plain_array(self.coef, "coef", np.float64)
         if coef.ndim != 2 or not np.isfinite(coef).all():
             raise ValueError(f"coef must be a finite matrix, got shape {coef.shape}")
         classes = max(len(coef), 2) if self.classes is None else self.classes
@@ -204,7 +205,8 @@ class LinearHead(ClassifierMixin, BaseEstimator):
             classes
         ):
             raise ValueError(f"coef has {K} rows: classes must be as many distinct labels")
-        intercept = np.zeros(K) if self.intercept is None else np.asarray(self.intercept, float)
+        intercept = np.zeros(K) if self.intercept is None else self.intercept
+        intercept = plain_array(intercept, "intercept", np.float64)
         if intercept.shape != (K,) or not np.isfinite(intercept).all():
             raise ValueError(f"intercept must be {K} finite numbers, one a row of coef")
         order = np.argsort(classes, kind="stable")

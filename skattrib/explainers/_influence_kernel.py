@@ -4,18 +4,12 @@ import warnings
 
 import numpy as np
 import scipy.linalg as la
-from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import batches, decision, full, squared_norms
-from .._checks import check_groups
-from .._softmax.hessian import (
-    Factor,
-    Kronecker,
-    check_determined,
-    conjugate_gradients,
-    preconditioner,
-)
+from .._arrays.conjugate_gradients import conjugate_gradients
+from .._softmax.hessian import Cholesky, check_determined, preconditioner
 from .._softmax.newton import DIRECT, newton
 from . import _scoring
 
@@ -123,8 +117,7 @@ def self_influence(inverse, residuals):
 
 
 def check_removable(groups, loss, damping=0.0):
-    """The groups, if the head without each of them has a minimum."""
-    groups = check_groups(groups, len(loss.s))
+    """Refuses checked groups without one of which the head has no minimum."""
     for group in groups:
         left = loss.s > 0
         left[group] = False
@@ -144,7 +137,6 @@ def check_removable(groups, loss, damping=0.0):
                     "nothing determines the head without these rows: give damping > 0, or a "
                     f"penalized head: {group[:5].tolist()}"
                 ) from error
-    return groups
 
 
 def group_step(inverse, group):
@@ -153,8 +145,8 @@ def group_step(inverse, group):
     reduced = loss.without(group)
     part = loss.rows(group)
     residuals = part.s[:, None] * (part.q - part.probabilities)
-    near = inverse if isinstance(inverse, Factor | Kronecker) else preconditioner(loss)
-    found, iterations = conjugate_gradients(
+    near = inverse if inverse.preconditions else preconditioner(loss, inverse.damping)
+    found, iterations, _ = conjugate_gradients(
         lambda V: reduced.product(V, inverse.damping),
         near.solve,
         part.against(residuals)[None],
@@ -173,7 +165,7 @@ def refits(loss, start, groups, n_jobs, verbose):
     small = (loss.shape[0] - 1) * loss.shape[1] <= DIRECT
     near = None
     if not small:
-        near = Factor(loss, ridge=1e-14) if Factor.fits(loss) else preconditioner(loss)
+        near = Cholesky(loss, ridge=1e-14) if Cholesky.fits(loss) else preconditioner(loss)
 
     def refit(group):
         theta, _, step, n_iter, converged = newton(

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from sklearn.utils.extmath import safe_sparse_dot
 
 from .._arrays import batches, full, products
-from ._scoring_kernels import scatter, update_top
+from ._scoring_kernels import repeat, scatter, update_top
 
 # a block is at most this many test rows x training rows: it stays in the second-level cache
 ROWS, COLUMNS = 256, 2048
@@ -212,10 +212,12 @@ class ProductKernel(Kernel):
 
 
 def dense(kernel, X, groups, out):
-    """Writes T into out (m, n)."""
+    """Writes T into out (m, n), in C order."""
     out[...] = kernel.absent
+    flat = out.reshape(-1)
     for group, rows, columns, coef, block in kernel.blocks(X, groups):
-        scatter(block, coef, group.rows[rows], kernel.support[group.columns[columns]], out)
+        starts = group.rows[rows] * out.shape[1]
+        scatter(block, coef, starts, kernel.support[group.columns[columns]], flat)
     return out
 
 
@@ -231,14 +233,11 @@ def csr(kernel, X, groups):
     data = np.empty(indptr[-1], dtype=X.dtype)
     indices = np.empty(indptr[-1], dtype=np.int64 if large else np.int32)
     for group in groups:
-        support = kernel.support[group.columns]
-        for row in group.rows:
-            indices[indptr[row] : indptr[row + 1]] = support
+        support = kernel.support[group.columns].astype(indices.dtype)
+        repeat(support, indptr[group.rows], indices)
     for group, rows, columns, coef, block in kernel.blocks(X, groups):
-        block *= coef
-        for position, row in enumerate(group.rows[rows]):
-            first = indptr[row]
-            data[first + columns.start : first + columns.stop] = block[position]
+        places = np.arange(columns.start, columns.stop)
+        scatter(block, coef, indptr[group.rows[rows]], places, data)
     T = sp.csr_array(
         (data, indices, indptr.astype(indices.dtype)), shape=(m, kernel.n_samples), copy=False
     )

@@ -2,10 +2,10 @@
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import Parallel, delayed
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import row_norms
+from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import batches, full, products
 from . import _scoring
@@ -70,14 +70,14 @@ def group(rows, columns):
 def _unit(X):
     """Rows of length 1, or of zeros; huge and tiny ones too."""
     if sp.issparse(X):
-        largest = abs(X).max(axis=1).toarray().ravel()
-        return normalize(sp.diags_array(_inverse(largest)) @ X).astype(X.dtype)
-    X = X * _inverse(np.abs(X).max(axis=1, initial=0))[:, None]
-    return X * _inverse(row_norms(X))[:, None]
-
-
-def _inverse(x):
-    return np.divide(1, x, out=np.zeros_like(x), where=x > 0)
+        exponents = np.frexp(abs(X).max(axis=1).toarray().ravel())[1]
+        X = X.copy()
+        X.data = np.ldexp(X.data, -np.repeat(exponents, np.diff(X.indptr)))
+        return normalize(X, copy=False)
+    exponents = np.frexp(np.abs(X).max(axis=1, initial=0))[1]
+    X = np.ldexp(X, -exponents[:, None])
+    norms = row_norms(X)[:, None]
+    return np.divide(X, norms, out=np.zeros_like(X), where=norms > 0)
 
 
 def _distances(A, B):

@@ -10,14 +10,24 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, enet_path
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays import batches
-from ..retraining.refits import decisions_of, derived, draw_seed, draw_subset, refit, run, run_kept
+from .._arrays import batches, logits
+from .._arrays.checks import check_estimator
+from ..retraining.refits import (
+    decision_values,
+    derived,
+    draw_seed,
+    draw_subset,
+    refit,
+    run,
+    run_kept,
+)
 from ..retraining.result_folder import ModelFolder, digest, key_of
 from . import _scoring
 from ._base import HasMethods, Interval, check_training_data, fit_context
 from ._heads import HeadExplainer
 
-ROWS = 64  # explained at a time
+# rows explained at a time
+EXPLAINED_ROWS = 64
 
 
 class _RefitKernel(_scoring.Kernel):
@@ -43,7 +53,7 @@ class _RefitKernel(_scoring.Kernel):
         """As for every kernel, but over test rows first: outputs are dear."""
         one = np.ones((1, _scoring.COLUMNS), dtype=X.dtype)
         for group in groups:
-            for rows in batches(len(group.rows), ROWS):
+            for rows in batches(len(group.rows), EXPLAINED_ROWS):
                 T = self.values((X[group.rows[rows]], group.weights[rows]))
                 for columns in batches(self.n_samples, _scoring.COLUMNS):
                     block = np.ascontiguousarray(T[:, columns], dtype=X.dtype)
@@ -64,8 +74,10 @@ class _Decisions:
         self.full, self.models, self.n_classes = full, models, n_classes
 
     def __call__(self, X):
-        each = [decisions_of(model, X, self.n_classes) for model in self.models]
-        return decisions_of(self.full, X, self.n_classes), np.array(each)
+        full, *each = [
+            logits(decision_values(model, X, self.n_classes)) for model in (self.full, *self.models)
+        ]
+        return full, np.array(each)
 
 
 class _RefitExplainer(HeadExplainer):
@@ -76,6 +88,7 @@ class _RefitExplainer(HeadExplainer):
         self.__dict__.pop("self_influence_", None)
         X, codes = check_training_data(self, X, y)
         estimator = LogisticRegression() if self.estimator is None else self.estimator
+        check_estimator(estimator)
         has_outputs = hasattr(estimator, "decision_function") or hasattr(estimator, "predict_proba")
         is_frozen = isinstance(estimator, FrozenEstimator)
         if is_frozen or not has_outputs or not is_classifier(estimator):
@@ -107,8 +120,7 @@ class _RefitExplainer(HeadExplainer):
         return _Decisions(self.estimator_, self.estimators_, len(self.classes_))
 
     def _decision(self, X):
-        z = decisions_of(self.estimator_, X, len(self.classes_))
-        return z[:, 1] - z[:, 0] if len(self.classes_) == 2 else z
+        return decision_values(self.estimator_, X, len(self.classes_))
 
     def _kernel(self):
         return _RefitKernel(self._decisions, self._attributions, self.n_samples_fit_)
@@ -119,7 +131,7 @@ class _RefitExplainer(HeadExplainer):
         check_is_fitted(self, "n_samples_fit_")
         V = _scoring.label_directions(len(self.classes_))[self._fit_codes]
         out, kernel = np.empty(self.n_samples_fit_), self._kernel()
-        for rows in batches(self.n_samples_fit_, ROWS):
+        for rows in batches(self.n_samples_fit_, EXPLAINED_ROWS):
             T = kernel.values((self._fit_X[rows], V[rows]))
             out[rows] = T[np.arange(len(T)), np.arange(self.n_samples_fit_)[rows]]
         return out
@@ -193,6 +205,9 @@ class DatamodelExplainer(_RefitExplainer):
     Cost: `n_subsets` refits and as many fitted models in memory; each explained row costs a
     prediction of every model and a regression on an (n_subsets, n_samples_fit_) matrix.
 
+    The training rows, which `self_influence_` reads, are kept, not copied, if they are float32 or
+    float64 in C order: do not change them in place before it has been asked for.
+
     References
     ----------
     Ilyas et al., "Datamodels: Predicting predictions from training data", ICML 2022.
@@ -209,7 +224,7 @@ class DatamodelExplainer(_RefitExplainer):
 
     _parameter_constraints: dict = {
         **_CONSTRAINTS,
-        "n_subsets": [Interval(Integral, 2, None, closed="left")],
+        "n_subsets": [Interval(Integral, 2, 1_000_000, closed="both")],
         "fraction": [Interval(Real, 0, 1, closed="neither")],
         "alpha": [Interval(Real, 0, 1, closed="right")],
         "l1_ratio": [Interval(Real, 0, 1, closed="right")],
@@ -280,6 +295,7 @@ class DatamodelExplainer(_RefitExplainer):
                 alphas=[self.alpha],
                 tol=1e-5,
                 max_iter=10_000,
+                random_state=0,  # not used, but None draws from the global generator
             )[1]
             T[j] = largest[j] * coef[:, 0]
         return T
@@ -326,6 +342,9 @@ class LeaveOneOutExplainer(_RefitExplainer):
     Cost: n_samples_fit_ refits and as many fitted models in memory; each explained row costs a
     prediction of every model. DualViewExplainer and InfluenceExplainer have a `leave_one_out` of
     their own heads, which is far cheaper.
+
+    The training rows, which `self_influence_` reads, are kept, not copied, if they are float32 or
+    float64 in C order: do not change them in place before it has been asked for.
 
     Examples
     --------

@@ -6,12 +6,12 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
-from .._checks import check_groups
+from .._arrays.checks import check_groups
 from .._svm.crammer_singer import crammer_singer, scaled_start
 from .._svm.duals import DENSE_CLASSES
 from . import _scoring
@@ -81,15 +81,14 @@ class DualViewExplainer(HeadExplainer):
     For two classes there is one decision value f, positive for ``classes_[1]``, and the
     attributions of a class label sum to f or -f.
 
-    Support rows are copied: X may change after `fit`. A memory map must not: one that another
-    process truncates during `fit` ends this one (SIGBUS).
+    Support rows are copied: X may change after `fit`. A memory map whose file is truncated during
+    `fit` ends the process (SIGBUS).
 
-    With a given `random_state` a fit repeats bit for bit on one machine with as many BLAS threads.
-    Two threads instead of one change the last bits where Newton steps are taken, at larger C or
-    with `canonical`. Instruction sets (`skattrib.instruction_set`) differ by up to 1e-5 of the
-    largest attribution at the default `tol` with float32 rows, by 1e-7 with `canonical`. Another
-    order of the rows moved attributions by up to 20 % of the largest at the default `tol`, by 1 %
-    at 1e-6; with `canonical` by at most 5e-7 (measured up to C = 10 on digits and deep features).
+    A given `random_state` repeats a fit bit for bit on one machine and number of BLAS threads. Two
+    threads instead of one change the last bits where Newton steps are taken (larger C, `canonical`).
+    Instruction sets differ by up to 1e-5 of the largest attribution at the default `tol`, by 1e-7
+    with `canonical`; another order of the rows by up to 20 %, with `canonical` by at most 5e-7
+    (measured up to C = 10).
 
     References
     ----------
@@ -270,11 +269,13 @@ class DualViewExplainer(HeadExplainer):
     def self_influence_(self) -> np.ndarray:
         """What each training row contributes to its own class at itself, (n_samples_fit_,)."""
         check_is_fitted(self, "n_samples_fit_")
+        out = np.zeros(self.n_samples_fit_)
+        if not len(self.support_):
+            return out
         # the dual of the row's own class is the one that is not negative
-        own = self._logit_dual().max(axis=0) if len(self.support_) else np.zeros(0)
+        own = self._logit_dual().max(axis=0)
         own = own.toarray().ravel() if sp.issparse(own) else own
         scale = 2.0 if len(self.classes_) == 2 else 1.0
-        out = np.zeros(self.n_samples_fit_)
         norms = squared_norms(self.support_vectors_, self._bias)
         out[self.support_] = scale * own * norms
         return out

@@ -3,10 +3,10 @@
 from numbers import Integral, Real
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.stats import rankdata
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
+from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import squared_norms
 from .._svm.crammer_singer import crammer_singer_path
@@ -236,7 +236,7 @@ class DualViewExplainerCV(DualViewExplainer):
         self.cv_results_ = self._results()
         mean = self.cv_results_["mean_test_score"]
         chosen = self.refit(self.cv_results_) if callable(self.refit) else int(np.nanargmax(mean))
-        if not (isinstance(chosen, Integral) and 0 <= chosen < len(self.Cs_)):
+        if not (isinstance(chosen, Integral) and 0 <= int(chosen) < len(self.Cs_)):
             raise ValueError(
                 f"refit must return the index of one of {len(self.Cs_)} C, got {chosen!r}"
             )

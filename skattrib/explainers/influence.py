@@ -8,6 +8,8 @@ import scipy.linalg as la
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._arrays.checks import check_group, check_groups
+from .._softmax.hessian import Cholesky
 from .._softmax.inverses import INVERSES, make_inverse
 from .._softmax.loss import SoftmaxLoss
 from ._base import HasMethods, Interval, StrOptions, check_training_data, check_weights, fit_context
@@ -58,8 +60,8 @@ class InfluenceExplainer(SoftmaxExplainer):
         Added to the diagonal of H. Needed only where H is singular.
     leverage_correction : "auto" or bool, default="auto"
         Whether r_i is replaced by (I - s_i B_i M_i)^-1 r_i, with B_i the Hessian of the row's loss
-        in its logits and M_i its `leverage_`. "auto": where H is solved, that is for "cholesky",
-        and for "cg" while H is small enough to be factorized (it takes n * (K - 1) solves).
+        in its logits and M_i its `leverage_`. "auto": where H is solved, by "cholesky" or "cg",
+        and small enough for "auto" to factorize it ("cg" takes n * (K - 1) solves).
     tol : float, default=1e-8
         The head fitted here is done when a Newton step moves no logit of a training row by more
         than this, relative to their root mean square.
@@ -129,13 +131,16 @@ class InfluenceExplainer(SoftmaxExplainer):
     test row costs O((K D)^2) for its solve and O(n K D) for its products with the training rows.
     "cg" costs O(n K D) for each iteration and test row, some tens of iterations.
 
-    The training rows are kept, not copied, if they are float32 or float64 in C order.
+    The training rows are kept, not copied, if they are float32 or float64 in C order: they may be
+    a memory map larger than memory. Do not change them in place after `fit`, or attributions
+    change with them.
 
     References
     ----------
     Koh and Liang, "Understanding black-box predictions via influence functions", ICML 2017.
     Pregibon, "Logistic regression diagnostics", Annals of Statistics 1981 (the one-step
-    correction). Those of the inverses stand with their classes in `_hessian.py` and `_inverses.py`.
+    correction). Those of the inverses stand with their classes in `_softmax/hessian.py` and
+    `_softmax/inverses.py`.
 
     Examples
     --------
@@ -264,13 +269,14 @@ class InfluenceExplainer(SoftmaxExplainer):
         self._loss = loss
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         try:
-            self.inverse_, self._inverse = make_inverse(
+            self._inverse = make_inverse(
                 self.inverse, loss, self.damping, self.inverse_params or {}, seed
             )
         except la.LinAlgError as error:
             raise ValueError(str(error)) from error
+        self.inverse_ = self._inverse.name
         self.leverage_correction_ = self.leverage_correction is True or (
-            self.leverage_correction == "auto" and self._inverse.exact and self._inverse.fits(loss)
+            self.leverage_correction == "auto" and self._inverse.exact and Cholesky.fits(loss)
         )
         self._residuals = residuals
         if self.leverage_correction_:
@@ -330,7 +336,8 @@ class InfluenceExplainer(SoftmaxExplainer):
         """
         X = self._check_rows(X)
         V = self._check_target(X, target).as_weights(len(self.classes_))
-        (group,) = check_removable([indices], self._loss, self._inverse.damping)
+        group = check_group(indices, self.n_samples_fit_, "indices")
+        check_removable([group], self._loss, self._inverse.damping)
         step = group_step(self._inverse, group)
         return outputs(X, V, step)
 
@@ -375,7 +382,8 @@ class InfluenceExplainer(SoftmaxExplainer):
         fitted = self._loss
         q = np.eye(len(self.classes_))[codes]
         loss = SoftmaxLoss(X_train, q, weight, fitted.penalty, fitted.fit_intercept)
-        groups = np.arange(self.n_samples_fit_) if rows is None else rows
-        groups = check_removable(groups, loss)
+        n = self.n_samples_fit_
+        groups = check_groups(range(n) if rows is None else rows, n)
+        check_removable(groups, loss)
         steps = refits(loss, self._theta, groups, n_jobs, self.verbose)
         return np.column_stack([outputs(X, V, step) for step in steps])

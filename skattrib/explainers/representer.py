@@ -77,6 +77,13 @@ class RepresenterExplainer(SoftmaxExplainer):
     attributions sum to it up to the completeness error. For two classes there is one decision
     value f, positive for ``classes_[1]``.
 
+    Equal rows with equal target probabilities have coefficients in proportion to their weights, to
+    the last bit.
+
+    The training rows are kept, not copied, if they are float32 or float64 in C order and all
+    contribute: they may be a memory map larger than memory. Do not change them in place after
+    `fit`, or attributions change with them.
+
     A fit takes O(n K d) for each product with the Hessian, some tens to hundreds of them.
     Attributions cost as much as the product of test rows with all training rows.
 

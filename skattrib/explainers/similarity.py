@@ -14,6 +14,9 @@ from . import _scoring
 from ._base import BaseExplainer, Interval, StrOptions, check_training_data, fit_context
 from ._similarity_kernels import ExemplarKernel, SimilarityKernel, group
 
+# LIBLINEAR does not end where squares of features underflow
+NEGLIGIBLE = 1e-150
+
 
 class _Similarities(BaseExplainer):
     """What the two explainers without a head share: training rows kept, label targets only."""
@@ -30,41 +33,16 @@ class _Similarities(BaseExplainer):
             return _scoring.Target(np.zeros(X.shape[0], dtype=np.intp))
         return super()._check_target(X, target)
 
-    def top_k(self, X, k: int = 5, *, target=None, largest: bool = True):
-        """The k most (or least) similar training rows; see `BaseExplainer.top_k`.
-
-        Parameters
-        ----------
-        X : array or CSR of shape (n_samples, n_features)
-        k : int in 1..n_samples_fit_
-            With `same_class`, at most the number of training rows of each target class.
-        target : None, label or labels of shape (n_samples,)
-        largest : bool
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples, k)
-        indices : ndarray of shape (n_samples, k)
-            Training rows; equal values are in the order of the training rows.
-
-        Raises
-        ------
-        ValueError
-            For k out of range.
-        """
-        X = self._check_rows(X)
-        if self._fit_same_class and isinstance(k, Integral):
-            codes = self._check_target(X, target).codes
-            rows = np.bincount(self._fit_codes, minlength=len(self.classes_))
-            scarce = codes[rows[codes] < k]
-            if len(scarce):
-                raise ValueError(
-                    f"k={k}, but class {self.classes_.tolist()[scarce[0]]!r} has only "
-                    f"{rows[scarce[0]]} "
-                    "training rows, and same_class=True compares no others"
-                )
-            target = self.classes_[codes]
-        return super().top_k(X, k, target=target, largest=largest)
+    def _check_candidates(self, k, target):
+        if not (self._fit_same_class and isinstance(k, Integral)):
+            return
+        rows = np.bincount(self._fit_codes, minlength=len(self.classes_))
+        scarce = target.codes[rows[target.codes] < k]
+        if len(scarce):
+            raise ValueError(
+                f"k={k}, but class {self.classes_.tolist()[scarce[0]]!r} has only "
+                f"{rows[scarce[0]]} training rows, and same_class=True compares no others"
+            )
 
 
 class SimilarityExplainer(_Similarities):
@@ -100,6 +78,10 @@ class SimilarityExplainer(_Similarities):
     `same_class`. `predict` gives the label of the most similar training row.
 
     Attributions cost as much as the product of test rows with all training rows.
+
+    The training rows are kept, not copied, if they are float32 or float64 in C order: they may be
+    a memory map larger than memory. Do not change them in place after `fit`, or attributions
+    change with them.
 
     References
     ----------
@@ -241,6 +223,9 @@ class ExemplarSVMExplainer(_Similarities):
 
     Every test row costs the fit of a LinearSVC on all training rows.
 
+    The training rows are kept, not copied, if they are float32 or float64 in C order: do not
+    change them in place after `fit`, or attributions change with them.
+
     References
     ----------
     Malisiewicz, Gupta and Efros, "Ensemble of exemplar-SVMs for object detection and beyond",
@@ -314,7 +299,7 @@ class ExemplarSVMExplainer(_Similarities):
         return self
 
     @staticmethod
-    def _largest(dtype):
+    def _largest_norm(dtype):
         # beyond, LIBLINEAR's Newton steps come to nothing
         return 1e8
 
@@ -328,6 +313,8 @@ class ExemplarSVMExplainer(_Similarities):
                 rows.indices, rows.indptr = rows.indices.astype("i4"), rows.indptr.astype("i4")
         else:
             rows = np.vstack([row, self._fit_X])
+        values = rows.data if sp.issparse(rows) else rows
+        values[np.abs(values) < NEGLIGIBLE] = 0.0
         svm = clone(self._svm).fit(rows, np.arange(n + 1) == 0)
         plane = np.append(svm.coef_[0], svm.intercept_)
         norm = np.linalg.norm(svm.coef_)

@@ -8,6 +8,8 @@ from scipy import sparse
 from scipy.stats import rankdata
 from sklearn.utils import Bunch, gen_batches
 
+from .._arrays import full
+from .._arrays.checks import check_groups, plain_array
 from ._checks import (
     Attributions,
     as_booleans,
@@ -82,7 +84,7 @@ def linear_datamodeling_score(
     """
     T = check_attributions(attributions, excluded="zero")
     m, n = T.shape
-    masks = np.asarray(subset_masks)
+    masks = plain_array(subset_masks, "subset_masks")
     if masks.ndim != 2 or masks.shape[1] != n:
         raise ValueError(
             f"subset_masks has shape {masks.shape} but {n_columns(T)[1]}; expected (subsets, {n})."
@@ -150,7 +152,8 @@ def leave_one_out_agreement(
         :func:`~skattrib.retraining.leave_one_out_outputs` measures it.
     rows : sequence of length r, optional
         The training row (or the group of rows, whose attributions are summed) that was left out
-        for each column of `effects`. By default all of them, r = n.
+        for each column of `effects`. By default all of them, r = n. A group holds each of its
+        rows once; the same one may have several columns.
     confidence : float, optional
         Level of a percentile bootstrap interval over the test rows, such as 0.95.
     n_resamples : int, default=1000
@@ -180,7 +183,7 @@ def leave_one_out_agreement(
     Notes
     -----
     Correlation does not depend on the scale of the attributions, slope does. Attributions that
-    are all equal have correlation 0 and slope 0.
+    are all equal, but for rounding, have correlation 0 and slope 0.
 
     References
     ----------
@@ -194,11 +197,13 @@ def leave_one_out_agreement(
     {'correlation': 1.0, 'slope': 2.0}
     """
     T = check_attributions(attributions, excluded="zero")
+    noise = _rounding(T)
     if rows is not None:
-        T = T.astype(np.float64) @ _group_columns(rows, T.shape[1])
-    T = T.toarray() if sparse.issparse(T) else T
-    effects = check_finite(effects, "effects")
-    effects = effects.toarray() if sparse.issparse(effects) else effects
+        columns = _group_columns(rows, T.shape[1])
+        terms = np.diff(columns.indptr).max(initial=0)
+        noise = _rounding(abs(T).astype(np.float64) @ columns, T.dtype, terms)
+        T = T.astype(np.float64) @ columns
+    T, effects = full(T), full(check_finite(effects, "effects"))
     if effects.shape != T.shape:
         raise ValueError(
             f"effects has shape {effects.shape}; expected {T.shape}: one effect for each test row "
@@ -209,24 +214,32 @@ def leave_one_out_agreement(
             "effects are all equal: leaving rows out changed nothing that could be predicted. "
             "Was the estimator refitted?"
         )
-    return _line(effects, T, confidence, n_resamples, random_state)
+    noises = _rounding(effects), noise
+    return _line(effects, T, noises, confidence, n_resamples, random_state)
+
+
+def _rounding(values, dtype=None, terms=0):
+    """By how much values, or sums of terms below them, may differ though they are equal."""
+    eps = 2 * np.finfo(dtype or values.dtype).eps + terms * np.finfo(np.float64).eps
+    return eps * abs(values).max()
 
 
 def _group_columns(rows, n):
     """Indicators (n, groups) that sum the columns of each group."""
-    groups = [np.atleast_1d(np.asarray(group)) for group in rows]
-    index = np.concatenate(groups) if groups else np.zeros(0)
-    if index.dtype.kind not in "iu" or not np.all((index >= 0) & (index < n)):
-        raise ValueError(f"rows must be training rows 0..{n - 1} or groups of them.")
+    groups = check_groups(rows, n)
+    index = np.concatenate(groups)
     indptr = np.cumsum([0, *map(len, groups)])
     return sparse.csc_array((np.ones(len(index)), index, indptr), shape=(n, len(groups)))
 
 
-def _line(x, y, confidence, n_resamples, random_state):
-    """Correlation of y with x and slope of y on x, over all entries; rows are resampled."""
+def _line(x, y, noises, confidence, n_resamples, random_state):
+    """Correlation of y with x and slope of y on x, over all entries; rows are resampled.
+
+    Either is constant if it varies by no more than its noise.
+    """
     units = []
-    for values in (x, y):
-        values = values.astype(np.float64)
+    for values, noise in zip((x, y), noises, strict=True):
+        values = values.astype(np.float64) if np.ptp(values) > noise else np.zeros(values.shape)
         unit = np.abs(values).max() or 1.0  # so that squares neither overflow nor vanish
         values /= unit
         units.append((values - values.mean(), unit))
@@ -313,7 +326,8 @@ def faithfulness(
         a, b = a[:, None], b[:, None]
     else:
         same = (_votes(a) * _votes(b)).sum(axis=1)
-    line = _line(b, a, confidence, n_resamples, random_state)
+    noises = _rounding(b), _rounding(a)
+    line = _line(b, a, noises, confidence, n_resamples, random_state)
     agreement = mean_with_interval(same, confidence, n_resamples, random_state)
     if confidence is None:
         return Bunch(agreement=agreement, correlation=line.correlation)

@@ -7,13 +7,23 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import assert_all_finite, check_array, gen_batches
 
+from .._arrays import full
+from .._arrays.checks import canonical_csr, check_plain, plain_array
+
 Attributions = ArrayLike | sparse.sparray | sparse.spmatrix
 
 _BLOCK_SIZE = 2**18  # values of a dense matrix worked on at a time
 
 
 def check_finite(values, name, ensure_all_finite=True):
-    """Float array or CSR of any dimension."""
+    """Float array of any dimension or canonical CSR."""
+    check_plain(values, name)
+    if sparse.issparse(values):
+        values = canonical_csr(values, name)
+    else:
+        values = plain_array(values, name)
+        if values.dtype.kind not in "biuf":
+            values = plain_array(values, name, np.float64)
     # scikit-learn looks for NaN in the sum first, which huge values turn into inf - inf.
     with np.errstate(invalid="ignore"):
         return check_array(
@@ -40,9 +50,6 @@ def check_attributions(attributions, name="attributions", excluded="keep"):
         raise ValueError(
             f"{name} has shape {T.shape}; expected (test rows, training rows), one or more of each."
         )
-    if sparse.issparse(T) and not T.has_canonical_format:
-        T = T.copy()
-        T.sum_duplicates()
     values = T.data if sparse.issparse(T) else T
     lowest, highest = values.min(initial=0.0), values.max(initial=0.0)  # NaN where there is one
     if lowest == -np.inf and highest < np.inf and excluded != "refuse":
@@ -83,7 +90,7 @@ def row_blocks(T):
 def dense_blocks(T):
     """Yield test rows and their values with all zeros, as float arrays."""
     for rows in gen_batches(T.shape[0], max(1, _BLOCK_SIZE // T.shape[1])):
-        yield rows, T[rows].toarray() if sparse.issparse(T) else T[rows]
+        yield rows, full(T[rows])
 
 
 def n_rows(T, name="attributions"):
@@ -98,7 +105,7 @@ def n_columns(T, name="attributions"):
 
 def check_entries(values, name, length, because):
     """1-D array of a given length."""
-    values = np.asarray(values)
+    values = plain_array(values, name)
     if values.shape != (length,):
         found = f"{len(values)} entries" if values.ndim == 1 else f"shape {values.shape}"
         raise ValueError(f"{name} has {found} but {because}; expected shape ({length},).")

@@ -1,13 +1,13 @@
 """Accuracy after retraining on chosen or mended rows, as a curve over their share."""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
-from ..retraining.refits import check_classifier, check_rows, derived, draw_seed, refit, run
+from .._arrays.checks import check_count, encode_labels, plain_array
+from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_entries
 from ._intervals import with_interval
 from ._ranks import global_levels, shuffled_order, top_k_chances
@@ -271,19 +271,18 @@ class _Curve:
         n_repeats,
     ):
         self.levels, (length, because) = global_levels(scores_or_attributions)
-        self.X, self.y, self.X_test, self.y_test, self.weight = check_rows(
+        self.X, self.y, self.X_test, self.y_test, self.weight = check_refit_data(
             X, y, X_test, y_test, sample_weight
         )
         check_entries(self.y, "y", length, because)
+        encode_labels(self.y, self.y_test, "y and y_test")
         self.estimator = check_classifier(estimator)
-        self.shares = np.asarray(shares, dtype=np.float64)
+        self.shares = plain_array(shares, "shares", np.float64)
         increasing = self.shares.ndim == 1 and len(self.shares) and np.all(np.diff(self.shares) > 0)
         if not increasing or not 0 <= self.shares[0] <= self.shares[-1] <= 1:
             raise ValueError("shares must increase within 0..1, the share of the training rows.")
         self.sizes = np.rint(self.shares * length).astype(np.intp)
-        if not isinstance(n_repeats, Integral) or n_repeats < 1:
-            raise ValueError(f"n_repeats must be a positive integer; got {n_repeats!r}.")
-        self.n_repeats = n_repeats
+        self.n_repeats = check_count(n_repeats, "n_repeats", most=10_000)
 
     def result(self, select, confidence, n_resamples, n_jobs, random_state, verbose, title):
         """The public form of the curve; select(order, size) gives rows and labels to fit on."""

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import Bunch
 
-from .._checks import encode_labels
+from .._arrays.checks import encode_labels
 from ._checks import (
     Attributions,
     check_attributions,
@@ -252,9 +252,7 @@ def mislabel_detection_score(
     >>> mislabel_detection_score([0.9, 0.1, 0.4, 0.2], [True, False, False, True])
     0.75
     """
-    levels, expected = global_levels(scores_or_attributions)
-    flipped = check_mask(is_mislabeled, "is_mislabeled", *expected)
-    _check_both(flipped, "is_mislabeled", "flipped and one clean")
+    levels, flipped = _levels_and_flipped(scores_or_attributions, is_mislabeled)
     flipped, clean = levels[flipped], levels[~flipped]
 
     return with_interval(
@@ -295,15 +293,21 @@ def mislabel_detection_curve(
     >>> found.tolist()
     [0.0, 0.5, 0.5, 1.0, 1.0]
     """
-    levels, expected = global_levels(scores_or_attributions)
-    flipped = check_mask(is_mislabeled, "is_mislabeled", *expected)
-    _check_both(flipped, "is_mislabeled", "flipped and one clean")
+    levels, flipped = _levels_and_flipped(scores_or_attributions, is_mislabeled)
     n_levels = levels.max() + 1
     curves = []
     for of in (levels, levels[flipped]):
         at = np.bincount(of, minlength=n_levels)[::-1]
         curves.append(np.concatenate([[0.0], np.cumsum(at) / len(of)]))
     return curves[0], curves[1]
+
+
+def _levels_and_flipped(scores_or_attributions, is_mislabeled):
+    """Integers in the order of suspicion, and a mask of flipped rows, some but not all."""
+    levels, expected = global_levels(scores_or_attributions)
+    flipped = check_mask(is_mislabeled, "is_mislabeled", *expected)
+    _check_both(flipped, "is_mislabeled", "flipped and one clean")
+    return levels, flipped
 
 
 def _share_outranked(flipped, clean):

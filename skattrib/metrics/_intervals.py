@@ -1,9 +1,11 @@
 """Bootstrap intervals of the scores."""
 
-from numbers import Integral
+from numbers import Real
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
+
+from .._arrays.checks import check_count
 
 
 def with_interval(score, resampled, n_units, confidence, n_resamples, random_state):
@@ -15,10 +17,9 @@ def with_interval(score, resampled, n_units, confidence, n_resamples, random_sta
     """
     if confidence is None:
         return score
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a probability such as 0.95.")
-    if not isinstance(n_resamples, Integral) or n_resamples < 1:
-        raise ValueError(f"n_resamples must be a positive integer; got {n_resamples!r}.")
+    if not isinstance(confidence, Real) or not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence!r}; expected a probability such as 0.95.")
+    n_resamples = check_count(n_resamples, "n_resamples")
     sizes = np.atleast_1d(n_units)
     if sizes.min() < 2:
         raise ValueError(

@@ -3,12 +3,15 @@
 import numpy as np
 from scipy import sparse
 
+from .._arrays.checks import plain_array
 from ._checks import check_attributions, check_finite, n_columns, row_blocks
 
 
 def global_levels(scores_or_attributions, name="scores_or_attributions"):
     """Integers in the order of one score per training row; and (n, words) for checks of length."""
-    if not sparse.issparse(scores_or_attributions) and np.ndim(scores_or_attributions) == 1:
+    if not sparse.issparse(scores_or_attributions):
+        scores_or_attributions = plain_array(scores_or_attributions, name)
+    if scores_or_attributions.ndim == 1:
         scores = check_finite(scores_or_attributions, name)
         levels = np.unique(scores, return_inverse=True)[1]
         return levels, (len(scores), f"{name} has {len(scores)} entries (one per training row)")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from numbers import Real
 
 import numpy as np
 from scipy.stats import rankdata
@@ -71,8 +72,8 @@ def sparsity(
     (array([0.75]), array([2]))
     """
     T = check_attributions(attributions, excluded="zero")
-    if not 0 < mass <= 1:
-        raise ValueError(f"mass is {mass}; expected a share of the whole in (0, 1].")
+    if not isinstance(mass, Real) or not 0 < mass <= 1:
+        raise ValueError(f"mass is {mass!r}; expected a share of the whole in (0, 1].")
     m, n = T.shape
     result = Bunch(nonzero_share=np.zeros(m), rows_for_mass=np.zeros(m, dtype=np.intp))
     for rows, values in row_blocks(T):
@@ -202,6 +203,11 @@ def stability(
     >>> stability([[[3.0, 2.0, 1.0]], [[3.0, 2.0, 1.0]]], k=1)
     {'rank_correlation': 1.0, 'top_k_overlap': 1.0}
     """
+    if not isinstance(attributions, (Sequence, np.ndarray)) or isinstance(attributions, str):
+        raise TypeError(
+            "attributions must be a sequence of matrices, one a seed; got a "
+            f"{type(attributions).__name__}."
+        )
     names = [f"attributions[{seed}]" for seed in range(len(attributions))]
     checked = [check_attributions(*pair) for pair in zip(attributions, names, strict=True)]
     if len(checked) < 2:

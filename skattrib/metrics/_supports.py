@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.utils import Bunch
 
-from .._arrays import count, take
-from ..retraining.refits import check_classifier, check_rows, derived, draw_seed, refit, run
+from .._arrays import count, full, take
+from .._arrays.checks import plain_array
+from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_attributions
 from ._intervals import with_interval
 from ._ranks import shuffled_order
@@ -98,10 +98,10 @@ def data_removal_support(
     >>> data_removal_support([[2.0, 1.0, 0.0]], knn, X, y, [[0.0]], counts=[1, 2]).support
     array([2.])
     """
-    study = _Study(attributions, estimator, X, y, X_test, counts, sample_weight, random_state)
-    flipping = [(row, None) for row in range(study.m)]
-    support = study.support(flipping, n_jobs, verbose, "data_removal_support")
-    return study.result(support, confidence, n_resamples)
+    flips = _Flips(attributions, estimator, X, y, X_test, counts, sample_weight, random_state)
+    flipping = [(row, None) for row in range(flips.m)]
+    support = flips.support(flipping, n_jobs, verbose, "data_removal_support")
+    return flips.result(support, confidence, n_resamples)
 
 
 def mislabel_support(
@@ -160,20 +160,20 @@ def mislabel_support(
     >>> mislabel_support([[2.0, 1.0, 0.0]], knn, X, y, [[0.0]], counts=[1, 2]).support
     array([1.])
     """
-    study = _Study(attributions, estimator, X, y, X_test, counts, sample_weight, random_state)
-    runner_up = study.runner_up()
+    flips = _Flips(attributions, estimator, X, y, X_test, counts, sample_weight, random_state)
+    runner_up = flips.runner_up()
     flipping = list(enumerate(runner_up))
-    support = study.support(flipping, n_jobs, verbose, "mislabel_support")
-    result = study.result(support, confidence, n_resamples)
+    support = flips.support(flipping, n_jobs, verbose, "mislabel_support")
+    result = flips.result(support, confidence, n_resamples)
     return Bunch(**result, runner_up=runner_up)
 
 
-class _Study:
+class _Flips:
     """Checked arguments and the model fitted on all rows, whose predictions are to be flipped."""
 
     def __init__(self, attributions, estimator, X, y, X_test, counts, sample_weight, random_state):
         self.T = check_attributions(attributions)
-        X, y, X_test, _, weight = check_rows(X, y, X_test, None, sample_weight)
+        X, y, X_test, _, weight = check_refit_data(X, y, X_test, None, sample_weight)
         self.data = X, y, X_test, weight
         self.m, self.n = count(X_test), count(X)
         if self.T.shape != (self.m, self.n):
@@ -216,8 +216,8 @@ class _Study:
         X, y, X_test, weight = self.data
         jobs = []
         for row, label in flipping:
-            values = self.T[[row]].toarray() if sparse.issparse(self.T) else self.T[[row]]
-            order = shuffled_order(values[0], np.random.default_rng(derived(self.seed, 1, row)))
+            rng = np.random.default_rng(derived(self.seed, 1, row))
+            order = shuffled_order(full(self.T[[row]])[0], rng)
             test = take(X_test, [row])
             setting = test, self.predicted[row], order, label, self.counts, self.refit_seed
             jobs.append((self.estimator, X, y, weight, *setting))
@@ -258,8 +258,8 @@ def _flip(estimator, X, y, weight, test, predicted, order, label, counts, seed):
 def _check_counts(counts, n):
     if counts is None:
         return 2 ** np.arange(np.log2(max(1, n // 2)).astype(int) + 1)
-    counts = np.asarray(counts)
-    increasing = counts.ndim == 1 and len(counts) and np.all(np.diff(counts) > 0)
-    if not increasing or counts.dtype.kind not in "iu" or counts[0] < 1 or counts[-1] >= n:
+    counts = plain_array(counts, "counts")
+    whole = counts.ndim == 1 and len(counts) and counts.dtype.kind in "iu"
+    if not whole or np.any(np.diff(counts) <= 0) or counts[0] < 1 or counts[-1] >= n:
         raise ValueError(f"counts must be integers that increase within 1..{n - 1}.")
     return counts

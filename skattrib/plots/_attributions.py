@@ -1,11 +1,14 @@
 """One prediction: its proponents and opponents, and the features of one pair."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import check_scalar
 
-from ._axes import LOWERS, RAISES, REST, Display, plain
+from .._arrays import full
+from .._arrays.checks import plain_array
+from ._axes import LOWERS, RAISES, REST, Display, check_explainer, plain
 
 
 class AttributionDisplay(Display):
@@ -90,17 +93,15 @@ class AttributionDisplay(Display):
         -------
         AttributionDisplay
         """
-        x = x[None] if isinstance(x, np.ndarray) and x.ndim == 1 else x
-        if x.shape[0] != 1:
-            raise ValueError(f"x has {x.shape[0]} rows; give the one row to explain.")
-        T = explainer.attribute(x, target)
-        T = T.toarray() if sparse.issparse(T) else T
+        check_explainer(explainer)
+        x = _one_row(x)
+        T = full(explainer.attribute(x, target))
         title = f"predicted {plain(explainer.predict(x)[0])}"
         if target is not None and np.size(target) == 1:
             title += f", explained {plain(np.ravel(target)[0])}"
         image = None
         if image_shape is not None and images is not None:
-            image = (x.toarray() if sparse.issparse(x) else np.asarray(x)).reshape(image_shape)
+            image = np.asarray(full(x)).reshape(image_shape)
         return cls.from_predictions(
             T[0],
             k=k,
@@ -150,7 +151,7 @@ class AttributionDisplay(Display):
         """
         if sparse.issparse(attributions) and attributions.shape[0] == 1:
             attributions = attributions.toarray().ravel()
-        values = np.asarray(attributions, dtype=float)
+        values = plain_array(attributions, "attributions", float)
         if values.ndim != 1 or not len(values) or np.isnan(values).any():
             raise ValueError("attributions must be those of one test row: numbers of shape (n,).")
         check_count(k)
@@ -161,10 +162,10 @@ class AttributionDisplay(Display):
         ).astype(int)
         given = {"y_train": y_train, "ids": ids, "images": images}
         for name, rows in given.items():
-            n_rows = None if rows is None else np.shape(rows)[0]
-            if n_rows not in (None, len(values)):
+            shape = None if rows is None else np.shape(rows)
+            if rows is not None and shape[:1] != values.shape:
                 raise ValueError(
-                    f"{name} has {n_rows} rows; expected {len(values)}, one a training row."
+                    f"{name} has shape {shape}; expected {len(values)} rows, one a training row."
                 )
             if rows is not None:
                 given[name] = _rows(rows, shown)
@@ -206,11 +207,7 @@ class AttributionDisplay(Display):
             self._plot_images(ax, texts)
             return self
         colors = np.where(self.values > 0, RAISES, LOWERS)
-        places = np.arange(len(self.values))
-        self.bars_ = ax.barh(places, self.values, color=colors)
-        ax.set_yticks(places, texts)
-        ax.invert_yaxis()
-        ax.axvline(0, color="black", linewidth=0.8)
+        self.bars_ = _bars(ax, self.values, texts, colors)
         ax.set(xlabel="attribution", ylabel="training row")
         return self
 
@@ -255,7 +252,7 @@ class FeatureSharesDisplay(Display):
     """
 
     def __init__(self, shares, *, feature_names=None, total=None, k=10):
-        self.shares, self.feature_names = np.asarray(shares, dtype=float), feature_names
+        self.shares, self.feature_names = plain_array(shares, "shares", float), feature_names
         self.total, self.k = total, k
 
     @classmethod
@@ -278,10 +275,11 @@ class FeatureSharesDisplay(Display):
         -------
         FeatureSharesDisplay
         """
-        x = x[None] if isinstance(x, np.ndarray) and x.ndim == 1 else x
-        shares = explainer.decompose(x, np.full((x.shape[0], 1), index), target=target)
-        total = explainer.attribute(x, target)[[0]][:, [index]]
-        total = total.toarray() if sparse.issparse(total) else total
+        check_explainer(explainer)
+        x = _one_row(x)
+        check_scalar(index, "index", Integral)
+        shares = explainer.decompose(x, np.full((1, 1), index), target=target)
+        total = full(explainer.attribute(x, target)[[0]][:, [index]])
         if feature_names is None:
             feature_names = getattr(explainer, "feature_names_in_", None)
         return cls.from_predictions(
@@ -322,7 +320,9 @@ class FeatureSharesDisplay(Display):
             For shares that are not of shape (n_features,), or names of another number.
         """
         check_count(self.k)
-        names = range(len(self.shares)) if self.feature_names is None else self.feature_names
+        if self.total is not None:
+            check_scalar(self.total, "total", Real)
+        names = range(self.shares.size) if self.feature_names is None else self.feature_names
         if self.shares.ndim != 1 or len(names) != len(self.shares):
             raise ValueError(
                 f"shares has shape {self.shares.shape} and there are {len(names)} feature_names; "
@@ -340,11 +340,7 @@ class FeatureSharesDisplay(Display):
             texts.append("intercept")
         colors = [RAISES if value > 0 else LOWERS for value in values]
         colors[len(top) :] = [REST] * (n_features - len(top)) + colors[n_features:]
-        places = np.arange(len(values))
-        self.bars_ = ax.barh(places, values, color=colors)
-        ax.set_yticks(places, texts)
-        ax.invert_yaxis()
-        ax.axvline(0, color="black", linewidth=0.8)
+        self.bars_ = _bars(ax, values, texts, colors)
         ax.set(xlabel="share of the attribution", ylabel="feature")
         return self
 
@@ -353,6 +349,27 @@ def check_count(k):
     """Refuse a number of bars that is none."""
     if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
         raise ValueError(f"k must be a positive integer; got {k!r}.")
+
+
+def _bars(ax, values, texts, colors):
+    """Named bars from the top down, around 0."""
+    places = np.arange(len(values))
+    bars = ax.barh(places, values, color=colors)
+    ax.set_yticks(places, texts)
+    ax.invert_yaxis()
+    ax.axvline(0, color="black", linewidth=0.8)
+    return bars
+
+
+def _one_row(x):
+    """The row to explain as rows, of which there is one."""
+    x = x[None] if isinstance(x, np.ndarray) and x.ndim == 1 else x
+    if len(getattr(x, "shape", ())) != 2 or x.shape[0] != 1:
+        raise ValueError(
+            f"x has shape {getattr(x, 'shape', None)}; give the one row to explain, as an array, "
+            "CSR or frame."
+        )
+    return x
 
 
 def _rows(values, rows):

@@ -19,6 +19,12 @@ def plain(value):
     return " ".join(str(value).replace("$", r"\$").split())
 
 
+def check_explainer(explainer, name="explainer"):
+    """Refuse what cannot attribute."""
+    if isinstance(explainer, type) or not hasattr(explainer, "attribute"):
+        raise TypeError(f"{name} must be a fitted explainer, got a {type(explainer).__name__}.")
+
+
 class Display:
     """What all Displays share."""
 

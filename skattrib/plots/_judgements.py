@@ -1,17 +1,20 @@
 """How good attributions are: detection curves, retrained subsets, explainers compared."""
 
 from collections.abc import Mapping
+from numbers import Integral
 
 import numpy as np
 from scipy import sparse
 from scipy.stats import spearmanr
 
+from .._arrays import full
+from .._arrays.checks import plain_array
 from ..metrics import (
     linear_datamodeling_score,
     mislabel_detection_curve,
     mislabel_detection_score,
 )
-from ._axes import Display, plain
+from ._axes import Display, check_explainer, plain
 
 
 class DetectionCurveDisplay(Display):
@@ -51,9 +54,16 @@ class DetectionCurveDisplay(Display):
         Returns
         -------
         DetectionCurveDisplay
+
+        Raises
+        ------
+        TypeError
+            For what is no explainer.
         """
         if not isinstance(explainers, Mapping):
             explainers = {type(explainers).__name__: explainers}
+        for name, one in explainers.items():
+            check_explainer(one, f"explainers[{name!r}]")
         scores = {
             name: one.self_influence_ if X is None else one.attribute(X, target)
             for name, one in explainers.items()
@@ -177,10 +187,10 @@ class DatamodelingDisplay(Display):
         T = attributions.tocsr() if sparse.issparse(attributions) else np.asarray(attributions)
         m = T.shape[0]
         if row is not None:
-            if not -m <= row < m:
+            if not isinstance(row, Integral) or isinstance(row, bool) or not -m <= row < m:
                 raise ValueError(f"row is {row!r}; expected a test row, 0..{m - 1}.")
             T = T[[row]]
-        T = T.toarray() if sparse.issparse(T) else T.astype(float)
+        T = full(T).astype(float)
         T = np.where(np.isneginf(T), 0, T)
         sums = T @ np.asarray(subset_masks, dtype=float).T
         outputs = np.asarray(subset_outputs, dtype=float).T
@@ -286,8 +296,9 @@ class ComparisonDisplay(Display):
         ValueError
             For sequences of several lengths, or seconds that are not positive.
         """
-        ranks, seconds = (np.asarray(v, dtype=float) for v in (self.average_rank, self.seconds))
-        if not len(self.names) == len(ranks) == len(seconds) or not (seconds > 0).all():
+        ranks = plain_array(self.average_rank, "average_rank", float)
+        seconds = plain_array(self.seconds, "seconds", float)
+        if not (len(self.names),) == ranks.shape == seconds.shape or not (seconds > 0).all():
             raise ValueError(
                 "names, average_rank and seconds must be of one length, the seconds positive."
             )

@@ -1,11 +1,12 @@
 """Size of the support and time against C."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from sklearn.base import clone
 
+from .._arrays.checks import plain_array
 from ._axes import Display
 
 
@@ -73,9 +74,13 @@ class SupportDisplay(Display):
         ------
         ValueError
             If a key is missing.
+        TypeError
+            For what is no mapping, nor a sequence of such.
         """
         if not isinstance(result, Mapping):
-            entries = list(result)
+            entries = list(result) if isinstance(result, Iterable) else [result]
+            if not all(isinstance(entry, Mapping) for entry in entries):
+                raise TypeError("result must be a mapping, or a sequence of one for each C.")
             keys = set.intersection(*(set(entry) for entry in entries)) if entries else set()
             result = {key: [entry[key] for entry in entries] for key in keys}
             if "C" in result:
@@ -102,7 +107,7 @@ class SupportDisplay(Display):
         ValueError
             For arrays of several lengths, or a C that is not positive.
         """
-        Cs, columns = np.asarray(self.Cs, dtype=float), [self.n_support]
+        Cs, columns = plain_array(self.Cs, "Cs", float), [self.n_support]
         columns += [] if self.seconds is None else [self.seconds]
         if Cs.ndim != 1 or any(np.shape(column) != Cs.shape for column in columns):
             raise ValueError("Cs, n_support and seconds must be arrays of one length.")

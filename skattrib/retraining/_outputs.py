@@ -1,7 +1,7 @@
 """Ground truth for attributions: outputs of any scikit-learn estimator refitted on fewer rows."""
 
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,9 +9,10 @@ from sklearn.base import is_classifier
 from sklearn.utils import Bunch
 
 from .._arrays import count
+from .._arrays.checks import check_count, check_estimator, check_groups
 from .refits import (
     check_output,
-    check_rows,
+    check_refit_data,
     derived,
     draw_seed,
     draw_subset,
@@ -111,10 +112,13 @@ def subset_outputs(
 
     Raises
     ------
+    TypeError
+        For what is no estimator.
     ValueError
-        For shapes that disagree, an output that the estimator does not have, a subset that lost
-        all rows of a class (an output but "probability" would be undefined or infinite), outputs
-        that are not finite, or a folder of other results.
+        For shapes that disagree, more than 1,000,000 subsets or 10,000 repeats, an output that the
+        estimator does not have, a subset that lost all rows of a class (an output but
+        "probability" would be undefined or infinite), outputs that are not finite, or a folder of
+        other results or with damaged files.
 
     References
     ----------
@@ -131,7 +135,7 @@ def subset_outputs(
     ((3, 150), (3, 4))
     """
     task = _Task(estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state)
-    _check_count(n_subsets, "n_subsets")
+    n_subsets = check_count(n_subsets, "n_subsets")
     known = isinstance(fraction, Real) and 0 < fraction < 1
     if not known or not 1 <= round(fraction * task.n) < task.n:
         raise ValueError(
@@ -179,7 +183,8 @@ def leave_one_out_outputs(
         every estimator.
     rows : sequence of length r, optional
         The training rows to leave out one at a time; or groups, each a sequence of rows that are
-        left out together. By default each row, r = n: n refits.
+        left out together. By default each row, r = n: n refits. The same one again costs no refit
+        and is a column again; a group holds each of its rows once.
     n_repeats : int, default=1
         Refits of each with different seeds, whose outputs are averaged.
     folder : path-like, optional
@@ -223,14 +228,11 @@ def leave_one_out_outputs(
     (4, 3)
     """
     task = _Task(estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state)
-    if isinstance(rows, Integral):
-        raise ValueError(f"rows must be a list of training rows, such as [{rows}].")
-    rows = list(range(task.n) if rows is None else rows)
-    if not rows:
-        raise ValueError("rows is empty; name at least one training row to leave out.")
+    groups = check_groups(range(task.n) if rows is None else rows, task.n)
     jobs, names = {}, []
-    for group in rows:
-        group = _check_group(group, task.n)
+    for group in map(np.sort, groups):
+        if len(group) == task.n:
+            raise ValueError("a group of rows holds all training rows; leave some to fit on.")
         names.append(f"{group[0]:06d}" if len(group) == 1 else digest(group))
         jobs[names[-1]] = np.setdiff1d(np.arange(task.n), group), task.seeds
     settings = {"kind": "leave one out"}
@@ -241,7 +243,7 @@ def leave_one_out_outputs(
         effects=np.moveaxis(full - outputs, 0, 1),
         outputs=outputs,
         full_outputs=full,
-        rows=rows,
+        rows=list(range(task.n) if rows is None else rows),
         targets=task.targets,
         output=task.output,
     )
@@ -253,12 +255,12 @@ class _Task:
     def __init__(
         self, estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state
     ):
-        self.estimator, self.given_seed = estimator, random_state
-        self.X, self.y, self.X_test, self.y_test, self.weight = check_rows(
+        self.estimator, self.given_seed = check_estimator(estimator), random_state
+        self.X, self.y, self.X_test, self.y_test, self.weight = check_refit_data(
             X, y, X_test, y_test, sample_weight
         )
         self.n, self.m = count(self.X), count(self.X_test)
-        _check_count(n_repeats, "n_repeats")
+        n_repeats = check_count(n_repeats, "n_repeats", most=10_000)
         self.seed = draw_seed(random_state)
         self.seeds = [derived(self.seed, 0, repeat) for repeat in range(n_repeats)]
         self.is_classifier = is_classifier(estimator)
@@ -281,6 +283,7 @@ class _Task:
         if self.is_classifier and self.targets is None:
             self.targets = predicted
         outputs = np.empty((len(jobs), *full.shape))
+        kept.shape = full.shape
         data = self.estimator, self.X, self.y, self.weight, self.X_test, self.targets
         calls = {name: (*data, self.classes, self.output, *job) for name, job in jobs.items()}
         options = {"n_jobs": n_jobs, "verbose": verbose, "title": title}
@@ -328,23 +331,3 @@ def _measure(estimator, X, y, weight, X_test, targets, classes, output, rows, se
         for seed in seeds
     ]
     return np.mean(values, axis=0)
-
-
-def _check_count(value, name):
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
-
-
-def _check_group(group, n):
-    group = np.unique(np.atleast_1d(np.asarray(group)))
-    if (
-        group.ndim != 1
-        or not len(group)
-        or group.dtype.kind not in "iu"
-        or group[0] < 0
-        or group[-1] >= n
-    ):
-        raise ValueError(f"rows must be training rows 0..{n - 1} or groups of them.")
-    if len(group) == n:
-        raise ValueError("a group of rows holds all training rows; leave some to fit on.")
-    return group

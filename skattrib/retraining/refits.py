@@ -1,6 +1,9 @@
 """Refits of any estimator on some of its rows: seeded, parallel, one BLAS thread each; outputs."""
 
+import threading
 import time
+from contextlib import contextmanager
+from numbers import Integral
 
 import joblib
 import numpy as np
@@ -8,19 +11,22 @@ import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils import gen_batches, indexable
+from sklearn.utils import check_scalar, gen_batches, indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
-from .._arrays import count, logits, take
+from .._arrays import count, log_odds, of_class, take
+from .._arrays.checks import check_estimator, check_plain, plain_array
 
 CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
 REGRESSOR_OUTPUTS = ("prediction", "loss")
 
 
-def check_rows(X, y, X_test, y_test=None, sample_weight=None):
+def check_refit_data(X, y, X_test, y_test=None, sample_weight=None):
     """Rows that can be indexed, and 1-D arrays as long as they are."""
+    check_plain(X, "X")
+    check_plain(X_test, "X_test")
     X, X_test = indexable(X)[0], indexable(X_test)[0]
     n, m = count(X), count(X_test)
     y = _check_length(y, "y", n, "X")
@@ -37,13 +43,13 @@ def check_rows(X, y, X_test, y_test=None, sample_weight=None):
 
 def check_classifier(estimator):
     """The estimator, if it is a classifier."""
-    if not is_classifier(estimator):
+    if not is_classifier(check_estimator(estimator)):
         raise ValueError(f"{type(estimator).__name__} is no classifier, which is needed here.")
     return estimator
 
 
 def _check_length(values, name, length, of):
-    values = np.asarray(values)
+    values = plain_array(values, name)
     if values.shape != (length,):
         raise ValueError(
             f"{name} has shape {values.shape}; expected ({length},), one a row of {of}."
@@ -103,22 +109,22 @@ def _weight_parameter(model):
 def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
     """Yield (k, function(*jobs[k])) in the order in which jobs end.
 
-    Results do not depend on `n_jobs` because every job sees one BLAS thread. The limit is set out
-    here too: threads of one process share it, and none may lift it while another is at work.
+    Results do not depend on `n_jobs` because every job sees one BLAS thread.
     """
+    check_scalar(verbose, "verbose", Integral)
     start = last = time.monotonic()
-    with threadpool_limits(1):
-        for done, result in enumerate(_results(function, jobs, n_jobs), start=1):
-            yield result
-            now = time.monotonic()
-            if verbose and (verbose > 1 or now - last > 5 or done == len(jobs)):
-                last, spent = now, now - start
-                left = spent / done * (len(jobs) - done)
-                print(f"[{title}] {done} of {len(jobs)}, {spent:.0f} s, {left:.0f} s left")
+    for done, result in enumerate(_results(function, jobs, n_jobs), start=1):
+        yield result
+        now = time.monotonic()
+        if verbose and (verbose > 1 or now - last > 5 or done == len(jobs)):
+            last, spent = now, now - start
+            left = spent / done * (len(jobs) - done)
+            print(f"[{title}] {done} of {len(jobs)}, {spent:.0f} s, {left:.0f} s left")
 
 
 def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
     """As `run`, of jobs by name: results that a folder keeps come first, new ones are kept."""
+    check_scalar(verbose, "verbose", Integral)
     missing = []
     for k, name in enumerate(jobs):
         found = folder.load(name)
@@ -149,8 +155,61 @@ def _results(function, jobs, n_jobs):
 
 
 def _alone(function, k, job):
-    with threadpool_limits(1):
+    with _one_thread():
         return k, function(*job)
+
+
+@contextmanager
+def _one_thread():
+    """One thread of OpenMP, which has a number for each of ours, and one of BLAS."""
+    pools = ThreadpoolController()
+    with pools.select(user_api="openmp").limit(limits=1):
+        ONE_BLAS_THREAD.enter(pools.select(user_api="blas"))
+        try:
+            yield
+        finally:
+            ONE_BLAS_THREAD.leave()
+
+
+class _OneBlasThread:
+    """One BLAS thread while anybody is inside: the number is that of the process.
+
+    The first to leave must not lift the limit of those who stay, nor the last put back what it
+    found, which was the limit of another.
+    """
+
+    def __init__(self):
+        self.lock, self.inside, self.limited = threading.Lock(), 0, []
+
+    def enter(self, pools):
+        """Counts one in; the first sets the limit."""
+        with self.lock:
+            # the first, or a library has been loaded since
+            if any(pool["num_threads"] != 1 for pool in pools.info()):
+                _release(pools)
+                self.limited.append((pools, pools.limit(limits=1)))
+                _release(pools)
+            self.inside += 1
+
+    def leave(self):
+        """Counts one out; the last lifts the limit."""
+        with self.lock:
+            self.inside -= 1
+            while self.limited and not self.inside:
+                pools, limit = self.limited.pop()
+                _release(pools)
+                limit.restore_original_limits()
+                _release(pools)
+
+
+def _release(pools):
+    # from 3.8 on threadpoolctl ignores all threads but the first that sets OpenBLAS's number
+    for library in pools.lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
+
+
+ONE_BLAS_THREAD = _OneBlasThread()
 
 
 def read_output(model, X_test, targets, classes, output):
@@ -179,33 +238,38 @@ def _read_class(model, X_test, targets, classes, output):
             f"a refit is left without any row of class {missing.tolist()[0]!r}, whose {output} is "
             "not defined; keep more rows, draw with stratify=True, or measure output='probability'."
         )
-    each, codes = np.arange(count(X_test)), np.searchsorted(classes, targets)
-    if output in ("logit", "margin", "decision"):
-        values = np.asarray(model.decision_function(X_test), dtype=np.float64)
-        if output == "decision":
-            return values
-        if values.ndim == 1:
-            return np.where(codes == 1, values, -values)
-        if values.shape[1] != len(classes):
-            raise ValueError(
-                f"decision_function has {values.shape[1]} columns for {len(classes)} classes; "
-                "choose an estimator with one each (decision_function_shape='ovr')."
-            )
-        own = values[each, codes]
-        if output == "logit":
+    codes = np.searchsorted(classes, targets)
+    if output == "decision":
+        return np.asarray(model.decision_function(X_test), dtype=np.float64)
+    if output in ("logit", "margin"):
+        values = decision_values(model, X_test, len(classes))
+        own = of_class(values, codes)
+        if output == "logit" or values.ndim == 1:
             return own
-        values[each, codes] = -np.inf
+        values[np.arange(len(codes)), codes] = -np.inf
         return own - values.max(axis=1)
-    shares = np.zeros((len(each), len(classes)))
+    shares = np.zeros((len(codes), len(classes)))
     shares[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X_test)
-    own = shares[each, codes]
-    if output == "probability":
-        return own
-    eps = np.finfo(np.float64).eps
-    if output == "loss":
-        return np.log(np.maximum(own, eps))
-    shares[each, codes] = 0
-    return np.log(np.maximum(own, eps)) - np.log(np.maximum(shares.sum(axis=1), eps))
+    if output == "log_odds":
+        return of_class(log_odds(shares), codes)
+    own = of_class(shares, codes)
+    return own if output == "probability" else np.log(np.maximum(own, np.finfo(np.float64).eps))
+
+
+def decision_values(model, X, n_classes):
+    """Decision values, or log-odds where there are none: (m, n_classes), or (m,) of two classes."""
+    if hasattr(model, "decision_function"):
+        f = np.array(model.decision_function(X), dtype=np.float64)
+    else:
+        f = log_odds(model.predict_proba(X))
+        f = f[:, 1] if n_classes == f.shape[1] == 2 else f
+    if f.shape[1:] != (() if n_classes == 2 else (n_classes,)):
+        columns = 1 if f.ndim == 1 else f.shape[1]
+        raise ValueError(
+            f"decision_function has {columns} columns for {n_classes} classes; choose an estimator "
+            "with one each (decision_function_shape='ovr')."
+        )
+    return f
 
 
 def check_output(estimator, output, y_test):
@@ -230,23 +294,6 @@ def check_output(estimator, output, y_test):
                 "choose another output or a function."
             )
     return output
-
-
-def decisions_of(model, X, n_classes):
-    """Decision values of all classes, or log-odds where there are none, (m, n_classes)."""
-    if hasattr(model, "decision_function"):
-        f = np.asarray(model.decision_function(X), dtype=np.float64)
-    else:
-        p = np.maximum(model.predict_proba(X).astype(np.float64), np.finfo(np.float64).eps)
-        rest = np.maximum(1 - p, np.finfo(np.float64).eps)
-        f = np.log(p) - np.log(rest)
-        f = f[:, 1] if f.shape[1] == 2 else f
-    if f.ndim == 2 and f.shape[1] != n_classes:
-        raise ValueError(
-            f"decision_function has {f.shape[1]} columns for {n_classes} classes; choose "
-            "an estimator with one each (decision_function_shape='ovr')"
-        )
-    return logits(f)
 
 
 def draw_subset(strata, fraction, seed, i):

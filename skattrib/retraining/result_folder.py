@@ -5,7 +5,9 @@ import functools
 import inspect
 import json
 import os
+import re
 import sys
+import time
 import uuid
 from importlib.metadata import version
 from numbers import Integral
@@ -17,6 +19,10 @@ import numpy as np
 import scipy
 import sklearn
 from sklearn.frozen import FrozenEstimator
+
+# names of files while they are written, and the seconds after which nobody is at it any more
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
+ABANDONED = 24 * 3600
 
 
 class ResultFolder:
@@ -31,16 +37,19 @@ class ResultFolder:
     """
 
     suffix = ".npy"
+    # of the arrays; None: any
+    shape = None
 
     def __init__(self, path, key):
         self.path = None if path is None else Path(path)
         if path is None:
             return
         self.path.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         manifest = self.path / "key.json"
         key = json.loads(json.dumps(key))
         if manifest.exists():
-            self._compare(json.loads(manifest.read_text()), key)
+            self._compare(self._read_key(manifest), key)
         elif any(self.path.glob(f"*{self.suffix}")):
             raise ValueError(
                 f"{self.path} holds {self.suffix} files but no key.json; use an empty folder."
@@ -48,6 +57,24 @@ class ResultFolder:
         else:
             text = json.dumps(key, indent=1).encode()
             self._write(manifest, lambda file: file.write(text))
+
+    def _sweep(self):
+        """Removes what killed runs left half written, but nothing that may still be written to."""
+        for file in self.path.glob(".*"):
+            if TEMPORARY.fullmatch(file.name) and time.time() - file.stat().st_mtime > ABANDONED:
+                file.unlink(missing_ok=True)
+
+    def _read_key(self, manifest):
+        try:
+            key = json.loads(manifest.read_text())
+        except ValueError as error:
+            key = error
+        if not isinstance(key, dict):
+            raise ValueError(
+                f"{manifest} is damaged, so that nothing says what the results beside it are of; "
+                "use another folder, or delete this one."
+            )
+        return key
 
     def _compare(self, old, new):
         changed = [
@@ -64,7 +91,21 @@ class ResultFolder:
     def load(self, name):
         """What is kept under a name, or None."""
         file = None if self.path is None else self.path / f"{name}{self.suffix}"
-        return self._read(file) if file is not None and file.exists() else None
+        if file is None or not file.exists():
+            return None
+        try:
+            value = self._read(file)
+        except MemoryError:
+            raise
+        except Exception as error:  # unpickling raises anything
+            raise ValueError(
+                f"{file} cannot be read ({type(error).__name__}: {error}); delete it, and it is "
+                "made again."
+            ) from error
+        problem = self._problem(value)
+        if problem:
+            raise ValueError(f"{file} {problem}; delete it, and it is made again.")
+        return value
 
     def save(self, name, value):
         """Keep a value; a reader sees all of it or nothing."""
@@ -74,6 +115,14 @@ class ResultFolder:
 
     def _read(self, file):
         return np.load(file, allow_pickle=False)
+
+    def _problem(self, value):
+        """What is wrong with a value that was read, or None."""
+        if not isinstance(value, np.ndarray) or value.dtype != np.float64:
+            return "holds no array of float64"
+        if self.shape is not None and value.shape != self.shape:
+            return f"holds an array of shape {value.shape} instead of {self.shape}"
+        return None if np.isfinite(value).all() else "holds values that are not finite"
 
     def _dump(self, value, file):
         np.save(file, value, allow_pickle=False)
@@ -97,6 +146,9 @@ class ModelFolder(ResultFolder):
 
     def _read(self, file):
         return joblib.load(file)
+
+    def _problem(self, value):
+        return None if hasattr(value, "predict") else "holds no model"
 
     def _dump(self, value, file):
         joblib.dump(value, file)

@@ -1,0 +1,173 @@
+"""Checks that several floors share: sparse matrices, estimators, counts, labels, groups."""
+
+import reprlib
+from numbers import Integral
+
+import numpy as np
+
+from ._csr import check_pointers
+
+
+def canonical_csr(X, name):
+    """Sparse X as CSR with sorted, distinct columns: X itself if it is that, else a copy.
+
+    The one place where indices and pointers are checked before compiled code follows them.
+    """
+    if X.format in ("csc", "bsr", "coo"):
+        _check_indices(X, name)
+    csr = X.tocsr()
+    if csr.ndim == 2 and not _check_indices(csr, name):
+        # a copy forgets what was noted of the columns before they were changed
+        csr = csr.copy()
+        csr.prune()
+        csr.sum_duplicates()
+    return csr
+
+
+def _check_indices(X, name):
+    """Whether rows (of CSC: columns) have sorted, distinct indices; ValueError for broken ones."""
+    try:
+        if X.format == "coo":
+            for indices, size in zip(X.coords, X.shape, strict=True):
+                if len(indices) != len(X.data):
+                    raise ValueError(f"{len(X.data)} values have {len(indices)} indices")
+                if len(indices) and not 0 <= indices.min() <= indices.max() < size:
+                    raise ValueError(f"an index is outside 0..{size - 1}")
+            return True
+        shape = X.shape[::-1] if X.format == "csc" else X.shape
+        if X.format == "bsr":
+            shape = np.floor_divide(X.shape, X.blocksize)
+        indptr, indices = (
+            a if a.dtype.char in "iql" and a.dtype.isnative else a.astype(np.int64)
+            for a in (np.ascontiguousarray(X.indptr), np.ascontiguousarray(X.indices))
+        )
+        data_ndim = 3 if X.format == "bsr" else 1
+        if (
+            indptr.shape != (shape[0] + 1,)
+            or indices.shape != X.data.shape[:1]
+            or X.data.ndim != data_ndim
+        ):
+            raise ValueError(
+                f"indptr, indices and data have shapes {indptr.shape}, {indices.shape} and "
+                f"{X.data.shape}"
+            )
+        return check_pointers(indptr, indices, shape[1])
+    except ValueError as reason:
+        what = X.format.upper()
+        raise ValueError(f"{name} is a broken {what} matrix: {reason}; build it anew") from None
+
+
+def check_estimator(estimator):
+    """The estimator, if it is one of scikit-learn's kind."""
+    needed = "fit", "get_params", "__sklearn_tags__"
+    if isinstance(estimator, type) or not all(hasattr(estimator, name) for name in needed):
+        raise TypeError(
+            "estimator must be an instance of a classifier (or, where one is taken, a regressor) "
+            f"of scikit-learn's kind, derived from BaseEstimator; got {reprlib.repr(estimator)}"
+        )
+    return estimator
+
+
+def check_count(value, name, most=1_000_000):
+    """A positive integer, no larger than what anybody waits for."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ValueError(f"{name} must be a positive integer up to {most:,}; got {value!r}.")
+    return int(value)
+
+
+def codes_of(labels, classes, what):
+    """Positions of labels in sorted classes."""
+    labels = plain_array(labels, what)
+    try:
+        codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+        unknown = np.atleast_1d(labels)[np.atleast_1d(classes[codes] != labels)].tolist()
+    except TypeError:
+        # labels that do not compare with the classes
+        known = classes.tolist()
+        unknown = [label for label in np.atleast_1d(labels).tolist() if label not in known]
+    if unknown:
+        raise ValueError(f"{what} {unknown[0]!r} is not one of the classes {classes.tolist()}")
+    return codes
+
+
+def check_groups(rows, n):
+    """What is left out together, each time: arrays of distinct training rows, of n.
+
+    The same group may come again: it is a column again.
+    """
+    try:
+        groups = list(rows)
+    except TypeError:
+        raise ValueError(f"rows must be a list of training rows, such as [{rows!r}]") from None
+    if not groups:
+        raise ValueError("rows is empty; name at least one training row to leave out")
+    return [check_group(group, n) for group in groups]
+
+
+def check_group(group, n, name="rows"):
+    """One training row of n, or several distinct ones, as an array."""
+    try:
+        found = np.atleast_1d(np.asarray(group))
+    except ValueError:  # lists of unequal lengths
+        found = np.zeros(0)
+    if (
+        found.ndim != 1
+        or not len(found)
+        or found.dtype.kind not in "iu"
+        or not 0 <= found.min() <= found.max() < n
+    ):
+        raise ValueError(
+            f"{name} must be training rows 0..{n - 1}, or groups of one or more of them; got "
+            f"{reprlib.repr(group)}"
+        )
+    if len(found) > 1:
+        each, count = np.unique(found, return_counts=True)
+        if count.max() > 1:
+            raise ValueError(
+                f"{name} must hold distinct training rows in each group, but one has row "
+                f"{each[count.argmax()]} {count.max()} times: name it once"
+            )
+    return found.astype(np.intp)
+
+
+def encode_labels(y_train, targets, names="y_train and targets"):
+    """Integers that are equal where the labels are."""
+    if y_train.dtype.kind != targets.dtype.kind:
+        # numpy would turn numbers into strings; objects refuse to be compared instead.
+        y_train, targets = y_train.astype(object), targets.astype(object)
+    try:
+        labels = np.concatenate([y_train, targets])
+        codes = np.unique(labels, return_inverse=True)[1]
+        has_nan = np.any(labels != labels)
+    except TypeError:
+        has_nan = True
+    if has_nan:
+        raise ValueError(
+            f"{names} must hold labels of one kind, all numbers or all strings, "
+            f"and none missing; got {y_train[:3]} and {targets[:3]}."
+        )
+    return codes[: len(y_train)], codes[len(y_train) :]
+
+
+def check_plain(values, name):
+    """Refuse masked arrays and complex numbers: the mask or imaginary part would go unseen."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name} is a masked array: fill it, or leave out what is masked")
+    if getattr(getattr(values, "dtype", None), "kind", None) == "c":
+        raise ValueError(f"Complex data not supported: {name} would lose its imaginary part")
+
+
+def plain_array(values, name, dtype=None):
+    """The values as an array, or the ValueError that says why they are none."""
+    check_plain(values, name)
+    if hasattr(values, "tocsr"):
+        raise ValueError(f"{name} must not be sparse: give {name}.toarray()")
+    try:
+        array = np.asarray(values)
+        if dtype is not None and array.dtype.kind != "c":
+            return array.astype(dtype, copy=False)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = "an array" if dtype is None else "numbers"
+        raise ValueError(f"{name} must be {kind}: {error}") from None
+    check_plain(array, name)
+    return array
