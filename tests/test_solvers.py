@@ -34,8 +34,8 @@ from sklearn.preprocessing import scale
 from sklearn.svm import LinearSVC
 
 from skattrib._svm import _crammer_singer
-from skattrib._svm.ascent import Ascent
 from skattrib._svm.crammer_singer import crammer_singer
+from skattrib._svm.search import Search
 
 LAYOUTS = ("dense32", "dense64", "csr32", "csr64")
 KERNELS = ("baseline", "avx2", "avx512")
@@ -627,7 +627,7 @@ def test_sweeps_are_those_of_a_slow_reference(K, kernels, layout):
     data = Data(X, y, K, None, bias).laid_out(layout)
     X = reference.dense(data.X)
     C = data.C(0.3)
-    search = Ascent(data.X, y, C, K, None, bias, None)
+    search = Search(data.X, y, C, K, None, bias, None)
     single = layout.endswith("32")
     exact = {"rtol": 1e-3 if single else 1e-9, "atol": (1e-4 if single else 1e-11) * C}
     alpha = np.zeros((90, K))
@@ -636,7 +636,7 @@ def test_sweeps_are_those_of_a_slow_reference(K, kernels, layout):
     for seed in range(4):
         order = np.random.default_rng(seed).permutation(90).astype(np.int32)
         alpha, gap = reference.sweep(alpha, X, y, C, order, bias)
-        _, found = search._sweep(order)
+        _, found = search.sweep(order)
         assert_allclose(found, gap, rtol=exact["rtol"])
         assert_allclose(reference.dense(search.duals.alpha(search.exact, rows)), alpha, **exact)
         search.worker.score(rows, slack)

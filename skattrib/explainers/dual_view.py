@@ -85,7 +85,7 @@ class DualViewExplainer(HeadExplainer):
     `fit` ends the process (SIGBUS).
 
     A given `random_state` repeats a fit bit for bit on one machine and number of BLAS threads. Two
-    threads instead of one change the last bits where Newton steps are taken (larger C, `canonical`).
+    threads instead of one change the last bits of Newton steps (at larger C, or with `canonical`).
     Instruction sets differ by up to 1e-5 of the largest attribution at the default `tol`, by 1e-7
     with `canonical`; another order of the rows by up to 20 %, with `canonical` by at most 5e-7
     (measured up to C = 10).
