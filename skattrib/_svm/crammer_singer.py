@@ -256,7 +256,7 @@ def _accuracy(search, found):
         == y[first : first + 4096]
         for first in range(0, len(y), 4096)
     ]
-    return float(np.average(np.concatenate(right), weights=search.weight))
+    return float(np.average(np.concatenate(right), weights=search.row_cap / search.row_cap.max()))
 
 
 def _check_search(tol, max_iter):

@@ -26,12 +26,12 @@ class SVMProblem:
         with np.errstate(over="ignore"):
             self.row_cap = C * weight
         # up to a power of two, so that the largest have a sum
-        self.weight = np.ldexp(weight, -np.frexp(weight.max())[1])
+        weight = np.ldexp(weight, -np.frexp(weight.max())[1])
         norms, keys = self._norms()
         self._check_sizes(norms)
         norms += self.bias
         with np.errstate(over="ignore"):
-            difficulty = C * np.average(norms, weights=self.weight)
+            difficulty = C * np.average(norms, weights=weight)
         self.difficulty = np.minimum(difficulty, np.finfo(np.float64).max)
 
         # rows that the solver visits: one for each set of equal rows, none without weight or norm
