@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import sysconfig
 from glob import glob
 
 from setuptools import Extension, setup
@@ -12,9 +11,6 @@ from setuptools.command.build_ext import build_ext
 # SKATTRIB_CHECK=1 compiles bounds checks into the Cython code and the C kernels (slow; for tests),
 # as far optimized and with what debug information CFLAGS says
 check = os.environ.get("SKATTRIB_CHECK", "0") == "1"
-
-# one binary for every version from 3.11 on; free-threaded builds have no limited API
-abi3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 # On Windows clang-cl, which Visual Studio offers as "C++ Clang tools", builds the vector kernels.
 # Microsoft's cl has no vectors and builds one lane at a time, ten times slower than AVX-512.
@@ -57,9 +53,6 @@ for extension in extensions:
         "initializedcheck": check,
         "cdivision": True,
     }
-    if abi3:
-        extension.define_macros = [*extension.define_macros, ("Py_LIMITED_API", "0x030b0000")]
-        extension.py_limited_api = True
 
 
 class BuildExt(build_ext):
@@ -82,8 +75,5 @@ class BuildExt(build_ext):
 setup(
     ext_modules=extensions,
     cmdclass={"build_ext": BuildExt},
-    options={
-        "build_ext": {"force": check},
-        "bdist_wheel": {"py_limited_api": "cp311" if abi3 else False},
-    },
+    options={"build_ext": {"force": check}},
 )

@@ -65,12 +65,12 @@ def test_masked_arrays_are_refused(taker):
 
 @pytest.mark.parametrize("taker", TAKERS)
 def test_complex_numbers_are_refused(taker):
-    with pytest.raises(ValueError, match=r"^[\w ]+ has complex numbers|Complex data not supported"):
+    with pytest.raises(ValueError, match=r"^Complex data not supported: \w+ would lose"):
         TAKERS[taker](lambda values: np.asarray(values) + 1j)
 
 
 def test_complex_sparse_targets_are_refused():
-    with pytest.raises(ValueError, match="target has complex numbers"):
+    with pytest.raises(ValueError, match="not supported: target would lose its imaginary part"):
         HEAD.attribute(TEST, sparse.csr_array(np.ones((M, K)) * 1j))
     with pytest.raises(ValueError, match="weights must not be sparse"):
         HEAD.aggregate(TEST, weights=sparse.csr_array(np.ones((1, M))))
@@ -134,7 +134,6 @@ def test_largest_is_a_bool(explainer, largest):
         (lambda: HEAD.attribute(TEST, [0, None, "a", 1]), "target None is not one of the classes"),
         (lambda: HEAD.target_weights(TEST, np.array(["logit", "margin"])), "output must be one of"),
         (lambda: DualViewExplainer().fit(X, Y, ["a"] * N), "sample_weight must be numbers"),
-        (lambda: DualViewExplainer().fit(X, Y, np.ones(N - 1)), r"sample_weight has shape \(29,\)"),
     ],
 )
 def test_what_is_no_array_of_the_right_kind(call, message):

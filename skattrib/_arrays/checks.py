@@ -154,7 +154,7 @@ def check_plain(values, name):
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array: fill it, or leave out what is masked")
     if getattr(getattr(values, "dtype", None), "kind", None) == "c":
-        raise ValueError(f"{name} has complex numbers: give real ones")
+        raise ValueError(f"Complex data not supported: {name} would lose its imaginary part")
 
 
 def plain_array(values, name, dtype=None) -> np.ndarray:

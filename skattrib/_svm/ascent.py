@@ -16,6 +16,9 @@ LONGEST_DESCENT = 200
 # rows with less slack than this, in units of the margin, are visited with the open ones
 NEARLY = 0.03
 
+# what float32 makes of the 1 in the score of a class that is not the label, twice and to be safe
+ROUNDING_OF_ONE = 4.0 * np.finfo(np.float32).eps
+
 # consecutive rows that a sweep over all rows visits together, so that memory is read in order
 RUN = 32
 
@@ -37,7 +40,7 @@ class Screening:
         due = self._due()
         slack = self.slack[: len(due)]
         gap = kernels.score(self.rows[due], slack)
-        self.safe[due] = slack / self.reach[due] + self.travelled
+        self.safe[due] = (slack - ROUNDING_OF_ONE) / self.reach[due] + self.travelled
         return gap
 
     def score_again(self, kernels):

@@ -66,11 +66,6 @@ def check_weights(X, codes, classes, sample_weight, class_weight):
     """Sample weights times class weights of checked rows, in float64."""
     if not (sample_weight is None or isinstance(sample_weight, Real)):
         sample_weight = plain_array(sample_weight, "sample_weight", np.float64)
-        if sample_weight.shape != (X.shape[0],):
-            raise ValueError(
-                f"sample_weight has shape {sample_weight.shape}; expected ({X.shape[0]},), one a "
-                "row of X"
-            )
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
     if class_weight == "balanced" and (weight > 0).any():
         weight = weight * _balanced(codes, weight)
@@ -345,14 +340,14 @@ class BaseExplainer(
             If `largest` is no bool.
         """
         X = self._check_rows(X)
+        target = self._check_target(X, target)
+        self._check_candidates(k, target)
         if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= self.n_samples_fit_:
             raise ValueError(
                 f"k must be an integer in 1..{self.n_samples_fit_}, the number of training rows; "
                 f"got {k!r}"
             )
         check_scalar(largest, "largest", (bool, np.bool_))
-        target = self._check_target(X, target)
-        self._check_candidates(k, target)
         kernel = self._kernel()
         groups = kernel.groups(target)
         return _scoring.top_k(kernel, X, groups, int(k), largest)

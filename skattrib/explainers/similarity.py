@@ -34,7 +34,7 @@ class _Similarities(BaseExplainer):
         return super()._check_target(X, target)
 
     def _check_candidates(self, k, target):
-        if not self._fit_same_class:
+        if not (self._fit_same_class and isinstance(k, Integral)):
             return
         rows = np.bincount(self._fit_codes, minlength=len(self.classes_))
         scarce = target.codes[rows[target.codes] < k]
