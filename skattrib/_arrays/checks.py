@@ -157,7 +157,7 @@ def check_plain(values, name):
         raise ValueError(f"Complex data not supported: {name} would lose its imaginary part")
 
 
-def plain_array(values, name, dtype=None):
+def plain_array(values, name, dtype=None) -> np.ndarray:
     """The values as an array, or the ValueError that says why they are none."""
     check_plain(values, name)
     if hasattr(values, "tocsr"):

@@ -11,7 +11,7 @@ def batches(n, size):
     return gen_batches(n, size) if n else ()
 
 
-def full(rows):
+def full(rows) -> np.ndarray:
     """Some rows as a plain array."""
     return rows.toarray() if sp.issparse(rows) else rows
 
