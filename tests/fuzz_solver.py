@@ -19,7 +19,7 @@ from skattrib import DualViewExplainer
 from skattrib._svm import _crammer_singer, ascent, crammer_singer
 
 
-def problem(rng):
+def problem(rng, bounded):
     """Rows, labels and options, at any scale."""
     n, d = int(rng.integers(2, 60)), int(rng.integers(1, 40))
     K = int(rng.choice([2, 3, 7, 15, 16, 17, 20, 31, 32, 33, 40, 64, 129, 140]))
@@ -35,9 +35,11 @@ def problem(rng):
     if len(np.unique(y)) < 2:
         y[:2] = 0, K - 1
     C = 10.0 ** rng.uniform(-20, 20)
-    if rng.random() < 0.5:
-        # as hard as it gets while digits are left
-        C = min(10.0 ** rng.uniform(-4, 12) / max(np.mean(X.astype(float) ** 2) * d, 1e-60), 1e60)
+    if not bounded or rng.random() < 0.5:
+        # as hard as it gets while digits are left, or much beyond
+        difficulty = rng.uniform(-4, 12) if bounded else rng.uniform(20, 60)
+        size = max(np.mean(X.astype(float) ** 2) * d, 1e-60)
+        C = min(10.0**difficulty / size, 1e29 if dtype == np.float32 else 1e60)
     options = {"fit_intercept": bool(rng.random() < 0.5), "max_iter": int(rng.integers(1, 60))}
     if rng.random() < 0.5:
         options["sample_weight"] = 10.0 ** rng.uniform(-6, 6, n) * (rng.random(n) < 0.9)
@@ -101,8 +103,8 @@ def main():
         number += 1
         rng = np.random.default_rng(number)
         _crammer_singer.instruction_set(str(rng.choice(kernels)))
-        X, y, K, C, options = problem(rng)
         bounded = number % 2 == 0
+        X, y, K, C, options = problem(rng, bounded)
         ascent.MOST_DIFFICULT = bound if bounded else np.inf
         try:
             if rng.random() < 0.2:

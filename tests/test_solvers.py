@@ -601,12 +601,11 @@ def test_weight_zero_is_no_row(kernels, layout):
     assert distance(r, r2.coef, r2.intercept) <= gaps
 
 
+@pytest.mark.parametrize("layout", ["dense64", "csr64"])
 @pytest.mark.parametrize("K", [2, 17])
 def test_rows_that_only_look_equal_are_solved_apart(K, layout):
     # the key by which equal rows are found is x.probe: (p2, 0) and (0, p1) have the same
-    p1, p2 = np.random.default_rng(0).uniform(1.0, 2.0, 2).astype(np.float32).astype(np.float64)
-    if layout.endswith("64"):
-        p1, p2 = np.random.default_rng(0).uniform(1.0, 2.0, 2)
+    p1, p2 = np.random.default_rng(0).uniform(1.0, 2.0, 2)
     others = np.random.default_rng(1).normal(size=(10, 2)).astype(np.float32)
     X = np.vstack([[p2, 0.0], [0.0, p1], others])
     data = Data(X, np.r_[0, 0, np.arange(10) % K], K).laid_out(layout)
@@ -856,6 +855,11 @@ BAD = {
     "C nan": ({"C": np.nan}, "C"),
     "C inf": ({"C": np.inf}, "C"),
     "C text": ({"C": "1"}, "C"),
+    "C beyond float64": ({"C": 1e160}, "C .*scale"),
+    "C beyond the margin": ({"C": 1e25}, "C .*scale the features or lower C"),
+    "C and rows beyond": ({"C": 1e15, "X": 1e8 * X3}, "C .*scale the features or lower C"),
+    "C vanishing": ({"C": 1e-320}, "raise C"),
+    "weights overflow": ({"C": 1e10, "sample_weight": np.full(9, 1e300)}, "weight.*scale"),
     "tol zero": ({"tol": 0.0}, "tol"),
     "tol negative": ({"tol": -1e-3}, "tol"),
     "tol nan": ({"tol": np.nan}, "tol"),
@@ -941,6 +945,34 @@ def test_absurd_C(C, K, layout):
     else:
         check_result(data, C, r, tol=1e-4)
         assert r.converged or C > 1
+
+
+def test_scores_beyond_every_number_stay_in_memory():
+    # in another process, which a write out of bounds may end; at difficulties that are refused
+    code = textwrap.dedent(
+        """
+        import warnings
+        import numpy as np
+        from skattrib._svm import ascent
+        from skattrib._svm.crammer_singer import crammer_singer
+
+        warnings.simplefilter("ignore")
+        ascent.MOST_DIFFICULT = np.inf
+        rng = np.random.default_rng(1)
+        X, y = (rng.normal(size=(38, 8)) * 1e12).astype(np.float32), rng.integers(0, 17, 38)
+        weight, start = 10.0 ** rng.uniform(-6, 6, 38), rng.normal(size=(38, 17)) * 1e8
+        for K in (17, 40):
+            crammer_singer(
+                X, y, 1e6, n_classes=K, sample_weight=weight, fit_intercept=True,
+                dual_init=np.pad(start, ((0, 0), (0, K - 17))), max_iter=100,
+            )
+        X = rng.normal(size=(51, 8)) * 1e14
+        for K in (3, 17):
+            crammer_singer(X, np.arange(51) % K, 1e20, n_classes=K, max_iter=20)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
 
 
 def test_features_of_very_different_scales(layout):
