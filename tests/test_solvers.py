@@ -947,31 +947,40 @@ def test_absurd_C(C, K, layout):
         assert r.converged or C > 1
 
 
-def test_scores_beyond_every_number_stay_in_memory():
+def test_no_score_moves_what_is_no_class():
     # in another process, which a write out of bounds may end; at difficulties that are refused
     code = textwrap.dedent(
         """
-        import warnings
         import numpy as np
-        from skattrib._svm import ascent
-        from skattrib._svm.crammer_singer import crammer_singer
+        from scipy import sparse
+        from skattrib._svm import _crammer_singer, ascent
 
-        warnings.simplefilter("ignore")
         ascent.MOST_DIFFICULT = np.inf
+        np.seterr(all="ignore")
         rng = np.random.default_rng(1)
-        X, y = (rng.normal(size=(38, 8)) * 1e12).astype(np.float32), rng.integers(0, 17, 38)
-        weight, start = 10.0 ** rng.uniform(-6, 6, 38), rng.normal(size=(38, 17)) * 1e8
-        for K in (17, 40):
-            crammer_singer(
-                X, y, 1e6, n_classes=K, sample_weight=weight, fit_intercept=True,
-                dual_init=np.pad(start, ((0, 0), (0, K - 17))), max_iter=100,
-            )
-        X = rng.normal(size=(51, 8)) * 1e14
-        for K in (3, 17):
-            crammer_singer(X, np.arange(51) % K, 1e20, n_classes=K, max_iter=20)
+        for K in (3, 10, 17, 40):
+            y, dense = np.arange(51) % K, rng.normal(size=(51, 8))
+            start = rng.normal(size=(51, K))
+            for dtype, size, C in [("f", 1e12, 1e10), ("f", 1e14, 1e20), ("d", 1e100, 1e100)]:
+                for X in (dense * size, sparse.csr_array(dense * size)):
+                    for name in sys.argv[1:]:
+                        _crammer_singer.instruction_set(name)
+                        search = ascent.Ascent(X.astype(dtype), y, C, K, None, True, start * C)
+                        search._move(search.rows, 1.0)
+                        search.work[0][:], search.work[1][:] = search.W, search.b
+                        for _ in range(5):
+                            search._sweep(search.rows.copy())
+                        duals = search.duals
+                        if K <= 16:
+                            assert not duals.values[:, K:].any(), (K, dtype, size, name)
+                        else:
+                            assert (duals.count <= K).all(), (K, dtype, size, name)
+                            used = duals.classes[duals._entries()]
+                            assert used.min() >= 0 and used.max() < K, (K, dtype, size, name)
         """
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    code = "import sys" + code
+    done = subprocess.run([sys.executable, "-c", code, *HERE], capture_output=True, text=True)
     assert done.returncode == 0, (done.returncode, done.stderr)
 
 
