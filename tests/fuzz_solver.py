@@ -16,7 +16,8 @@ import reference
 from scipy import sparse
 
 from skattrib import DualViewExplainer
-from skattrib._svm import _crammer_singer, ascent, crammer_singer
+from skattrib._svm import _crammer_singer, crammer_singer
+from skattrib._svm import problem as limits
 
 
 def problem(rng, bounded):
@@ -96,7 +97,7 @@ def main():
         except ValueError:
             print(f"this processor has no {name}")
     counts = dict.fromkeys(["solved", "explained", "refused", "overflowed"], 0)
-    bound = ascent.MOST_DIFFICULT
+    bound = limits.MOST_DIFFICULT
     start = time.monotonic()
     number = arguments.seed * 10**6
     while time.monotonic() < start + arguments.seconds:
@@ -105,7 +106,7 @@ def main():
         _crammer_singer.instruction_set(str(rng.choice(kernels)))
         bounded = number % 2 == 0
         X, y, K, C, options = problem(rng, bounded)
-        ascent.MOST_DIFFICULT = bound if bounded else np.inf
+        limits.MOST_DIFFICULT = bound if bounded else np.inf
         try:
             if rng.random() < 0.2:
                 explain(X, y, C, options, rng)

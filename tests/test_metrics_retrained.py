@@ -128,7 +128,7 @@ def test_verbose_is_a_number(verbose):
 
 @pytest.mark.parametrize("estimator", [None, 3, "knn", [KNN], np.ones(2)])
 def test_what_is_no_estimator_is_refused(estimator):
-    with pytest.raises(ValueError, match="is no classifier, which estimator must be"):
+    with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
         data_removal_support(T, estimator, X, Y, X_TEST)
 
 

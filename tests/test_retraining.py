@@ -655,7 +655,11 @@ class Duck:
     predict_proba = predict
 
 
-@pytest.mark.parametrize("estimator", [3, "svc", None, LogisticRegression, Duck()], ids=repr)
+@pytest.mark.parametrize(
+    "estimator",
+    [3, "svc", None, LogisticRegression, Duck()],
+    ids=["number", "text", "None", "class", "duck"],
+)
 def test_what_is_no_estimator_is_named(estimator):
     with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):
         subset_outputs(estimator, X, Y, X_TEST, 1)

@@ -953,9 +953,9 @@ def test_no_score_moves_what_is_no_class():
         """
         import numpy as np
         from scipy import sparse
-        from skattrib._svm import _crammer_singer, ascent
+        from skattrib._svm import _crammer_singer, problem, search
 
-        ascent.MOST_DIFFICULT = np.inf
+        problem.MOST_DIFFICULT = np.inf
         np.seterr(all="ignore")
         rng = np.random.default_rng(1)
         for K in (3, 10, 17, 40):
@@ -965,12 +965,12 @@ def test_no_score_moves_what_is_no_class():
                 for X in (dense * size, sparse.csr_array(dense * size)):
                     for name in sys.argv[1:]:
                         _crammer_singer.instruction_set(name)
-                        search = ascent.Ascent(X.astype(dtype), y, C, K, None, True, start * C)
-                        search._move(search.rows, 1.0)
-                        search.work[0][:], search.work[1][:] = search.W, search.b
+                        one = search.Search(X.astype(dtype), y, C, K, None, True, start * C)
+                        one.move(one.rows, 1.0)
+                        one.work[0][:], one.work[1][:] = one.W, one.b
                         for _ in range(5):
-                            search._sweep(search.rows.copy())
-                        duals = search.duals
+                            one.sweep(one.rows.copy())
+                        duals = one.duals
                         if K <= 16:
                             assert not duals.values[:, K:].any(), (K, dtype, size, name)
                         else:
