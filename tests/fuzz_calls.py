@@ -59,7 +59,7 @@ def fault_of(seed):
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", RuntimeWarning)
+            warnings.filterwarnings("error", category=RuntimeWarning, module=r"skattrib\b")
             warnings.simplefilter("ignore", ConvergenceWarning)
             result = function(**arguments)
         wrong = judge(result)

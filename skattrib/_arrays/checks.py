@@ -4,6 +4,7 @@ import reprlib
 from numbers import Integral
 
 import numpy as np
+from sklearn.base import is_classifier
 
 from ._csr import check_pointers
 
@@ -60,7 +61,13 @@ def _check_indices(X, name):
 def check_estimator(estimator):
     """The estimator, if it is one of scikit-learn's kind."""
     needed = "fit", "get_params", "__sklearn_tags__"
-    if isinstance(estimator, type) or not all(hasattr(estimator, name) for name in needed):
+    known = not isinstance(estimator, type) and all(hasattr(estimator, name) for name in needed)
+    try:
+        # asks what is inside, too
+        known = known and is_classifier(estimator) in (False, True)
+    except AttributeError:
+        known = False
+    if not known:
         raise TypeError(
             "estimator must be an instance of a classifier (or, where one is taken, a regressor) "
             f"of scikit-learn's kind, derived from BaseEstimator; got {reprlib.repr(estimator)}"
@@ -73,6 +80,15 @@ def check_count(value, name, most=1_000_000):
     if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= most:
         raise ValueError(f"{name} must be a positive integer up to {most:,}; got {value!r}.")
     return int(value)
+
+
+def check_workers(n_jobs, n_tasks):
+    """`n_jobs` of joblib, but no more workers than tasks."""
+    if n_jobs is None:
+        return None
+    if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0:
+        raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}.")
+    return int(min(n_jobs, max(n_tasks, 1)))
 
 
 def codes_of(labels, classes, what):

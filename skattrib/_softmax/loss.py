@@ -37,6 +37,8 @@ class SoftmaxLoss:
     """
 
     def __init__(self, X, q, s, penalty, fit_intercept):
+        if not np.isfinite(penalty).all():
+            raise ValueError("C is so small that the penalty 1 / C overflows: raise C")
         self.X, self.q, self.s, self.penalty = X, q, s, penalty
         self.fit_intercept = fit_intercept
         self.shape = q.shape[1], X.shape[1] + fit_intercept

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from .._arrays.checks import plain_array
 from ._crammer_singer import instruction_set
 from .ascent import ascend, ease
 from .proximal import proximal_point, settle_duals
@@ -160,9 +161,9 @@ def crammer_singer(
     search = Search(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
     if coef_init is not None:
         shape = search.K, X.shape[1] + search.bias
-        if dual_init is None or np.shape(coef_init) != shape:
+        coef_init = plain_array(coef_init, "coef_init", np.float64)
+        if dual_init is None or coef_init.shape != shape:
             raise ValueError(f"coef_init must have shape {shape} and come with dual_init")
-        coef_init = np.asarray(coef_init, dtype=np.float64)
     seed = _seed(random_state)
     result = search.result(_solve(search, coef_init, tol, max_iter, seed, verbose, canonical), tol)
     if not result.converged:
@@ -213,7 +214,7 @@ def crammer_singer_path(
     ConvergenceWarning
         For every C at which `max_iter` ends the search before the gap is `tol`.
     """
-    Cs = [C if isinstance(C, Real) else C.item() for C in np.asarray(Cs).ravel()]
+    Cs = plain_array(Cs, "Cs", np.float64).ravel().tolist()
     if not Cs:
         raise ValueError("Cs is empty: give at least one C")
     _check_search(tol, max_iter)

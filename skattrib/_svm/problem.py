@@ -1,11 +1,11 @@
 """A Crammer-Singer problem: its arguments, checked, and what the kernels need to know of them."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
 
-from .._arrays.checks import canonical_csr
+from .._arrays.checks import canonical_csr, check_plain, plain_array
 from ._crammer_singer import LANES, Problem
 from .duals import aligned_zeros, merge_repeated
 
@@ -110,11 +110,15 @@ class SVMProblem:
 
     def feasible_start(self, dual):
         """Checked duals as CSR of the part below zero, which determines the rest."""
+        if sp.issparse(dual):
+            check_plain(dual, "dual_init")
+            dual = canonical_csr(dual, "dual_init")
+        else:
+            dual = plain_array(dual, "dual_init", np.float64)
         if dual.shape != (self.X.shape[0], self.K):
             raise ValueError(
                 f"dual_init must have shape {(self.X.shape[0], self.K)}, got {dual.shape}"
             )
-        dual = canonical_csr(dual, "dual_init") if sp.issparse(dual) else dual
         dual = sp.csr_array(dual, dtype=np.float64)
         if not np.isfinite(dual.data).all():
             raise ValueError("dual_init has values that are not finite")
@@ -142,6 +146,9 @@ class SVMProblem:
 
 
 def _check_rows(X):
+    if not (sp.issparse(X) or isinstance(X, np.ndarray)):
+        raise TypeError(f"X must be an array or a CSR matrix, got {type(X).__name__}")
+    check_plain(X, "X")
     if X.dtype not in (np.float32, np.float64):
         raise ValueError(f"X must be float32 or float64, got {X.dtype}")
     if sp.issparse(X):
@@ -156,10 +163,14 @@ def _check_rows(X):
 
 def _checked_labels(y, n, n_classes):
     """Class indices of n rows, and the number of classes."""
-    y = np.asarray(y)
+    y = plain_array(y, "y")
     if y.shape != (n,) or y.dtype.kind not in "iu":
         raise ValueError(f"y must hold {n} class indices, got {y.dtype} of shape {y.shape}")
+    if not (n_classes is None or isinstance(n_classes, Integral)):
+        raise TypeError(f"n_classes must be an integer or None, got {n_classes!r}")
     K = int(y.max()) + 1 if n_classes is None else int(n_classes)
+    if not K < 2**31:
+        raise ValueError(f"n_classes is {K}, beyond what 32 bits hold")
     if K < 2 or y.min() < 0 or y.max() >= K:
         raise ValueError(
             f"y must lie in 0..n_classes - 1 with at least two classes; n_classes is {K}, "
@@ -171,7 +182,7 @@ def _checked_labels(y, n, n_classes):
 def _checked_weights(sample_weight, n):
     if sample_weight is None:
         return np.ones(n)
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    weight = plain_array(sample_weight, "sample_weight", np.float64)
     if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError(f"sample_weight must be {n} finite numbers >= 0")
     if not weight.any():

@@ -41,13 +41,17 @@ F = TypeVar("F", bound=Callable)
 fit_context: Callable[[F], F] = _fit_context(prefer_skip_nested_validation=True)
 
 
+# scikit-learn looks for NaN in the sum of the rows, which huge values turn into inf - inf: its
+# checks run without warnings
+LAYOUT: dict = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
+
+
 def check_training_data(estimator, X, y, classes=None):
     """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64."""
     check_plain(X, "X")
     check_plain(y, "y")
-    X, y = validate_data(
-        estimator, canonical(X), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
-    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        X, y = validate_data(estimator, canonical(X), y, **LAYOUT)
     check_classification_targets(y)
     _check_size(estimator, X)
     if classes is not None:
@@ -94,14 +98,8 @@ def _balanced(codes, weight):
 def check_rows(estimator, X):
     """Rows of the width and names that the estimator knows, C-ordered or canonical CSR."""
     check_plain(X, "X")
-    X = validate_data(
-        estimator,
-        canonical(X),
-        reset=False,
-        accept_sparse="csr",
-        dtype=[np.float64, np.float32],
-        order="C",
-    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        X = validate_data(estimator, canonical(X), reset=False, **LAYOUT)
     _check_size(estimator, X)
     return X
 

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import batches, decision, full, squared_norms
+from .._arrays.checks import check_workers
 from .._arrays.conjugate_gradients import conjugate_gradients
 from .._softmax.hessian import Cholesky, check_determined, preconditioner
 from .._softmax.newton import DIRECT, newton
@@ -174,6 +175,7 @@ def refits(loss, start, groups, n_jobs, verbose):
         return full - theta, converged
 
     tasks = (delayed(refit)(group) for group in groups)
+    n_jobs = check_workers(n_jobs, len(groups))
     found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(verbose))(tasks)
     missed = sum(not converged for _, converged in found)
     if missed:

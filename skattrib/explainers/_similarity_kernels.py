@@ -8,6 +8,7 @@ from sklearn.utils.extmath import row_norms
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import batches, full, products
+from .._arrays.checks import check_workers
 from . import _scoring
 
 
@@ -105,7 +106,8 @@ class ExemplarKernel(_scoring.ProductKernel):
     def left(self, X, group=None, rows=None):
         """Hyperplanes of test rows, (len(X), 1, d + 1)."""
         tasks = (delayed(self.plane)(X[[j]]) for j in range(X.shape[0]))
-        return np.array(Parallel(n_jobs=self.n_jobs, prefer="threads")(tasks))[:, None, :]
+        n_jobs = check_workers(self.n_jobs, X.shape[0])
+        return np.array(Parallel(n_jobs=n_jobs, prefer="threads")(tasks))[:, None, :]
 
     def shares(self, X, indices, target):
         """Terms of w . phi_i / ||w||."""

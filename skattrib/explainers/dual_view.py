@@ -11,7 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
-from .._arrays.checks import check_groups
+from .._arrays.checks import check_groups, check_workers
 from .._svm.crammer_singer import crammer_singer, scaled_start
 from .._svm.duals import DENSE_CLASSES
 from . import _scoring
@@ -375,6 +375,7 @@ class DualViewExplainer(HeadExplainer):
         dual = sp.csr_array(full.dual)
         used = np.diff(dual.indptr) > 0
         tasks = [k for k, group in enumerate(groups) if used[group].any()]
+        n_jobs = check_workers(n_jobs, len(tasks))
         found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(self.verbose))(
             delayed(solve)(groups[k], dual) for k in tasks
         )

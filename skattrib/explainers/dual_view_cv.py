@@ -9,6 +9,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import squared_norms
+from .._arrays.checks import check_workers
 from .._svm.crammer_singer import crammer_singer_path
 from ._base import Interval, Options, StrOptions, check_training_data, check_weights, fit_context
 from .dual_view import DualViewExplainer
@@ -225,8 +226,10 @@ class DualViewExplainerCV(DualViewExplainer):
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
         self.Cs_ = self._grid(X)
         folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
+        if not folds:
+            raise ValueError("cv gives no folds: give a number of folds, or a splitter")
         tasks = (delayed(self._fold)(X, codes, weight, *fold) for fold in folds)
-        found = Parallel(n_jobs=self.n_jobs)(tasks)
+        found = Parallel(n_jobs=check_workers(self.n_jobs, len(folds)))(tasks)
         self.scores_ = np.array([fold["score"] for fold in found])
         self.path_ = {
             name: np.mean([fold[name] for fold in found], axis=0)

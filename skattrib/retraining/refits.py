@@ -17,7 +17,7 @@ from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import ThreadpoolController
 
 from .._arrays import count, log_odds, of_class, take
-from .._arrays.checks import check_estimator, check_plain, plain_array
+from .._arrays.checks import check_estimator, check_plain, check_workers, plain_array
 
 CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
 REGRESSOR_OUTPUTS = ("prediction", "loss")
@@ -143,6 +143,7 @@ def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
 
 def _results(function, jobs, n_jobs):
     calls = [delayed(_alone)(function, k, job) for k, job in enumerate(jobs)]
+    n_jobs = check_workers(n_jobs, len(calls))
     try:
         parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     except ValueError:  # a backend that returns all or nothing is given a little at a time
