@@ -248,6 +248,8 @@ def _classes(y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise ValueError(f"y has shape {y.shape}; expected one label a row.")
     if any(label is None or label != label for label in y.tolist()):
         raise ValueError("y has missing labels; drop those rows.")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError("y has labels that are not finite; drop those rows.")
     try:
         classes, codes = np.unique(y, return_inverse=True)
     except TypeError:

@@ -14,13 +14,16 @@ import contextlib
 import faulthandler
 import io
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import scipy.sparse as sp
 from fuzz_arguments import draw
@@ -61,7 +64,9 @@ def fault_of(seed):
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", category=RuntimeWarning, module=r"skattrib\b")
             warnings.simplefilter("ignore", ConvergenceWarning)
-            result = function(**arguments)
+            # worker processes take seconds to start
+            with joblib.parallel_config("threading"):
+                result = function(**arguments)
         wrong = judge(result)
         return name, "answered", wrong
     except (ValueError, TypeError) as error:
@@ -83,15 +88,26 @@ def work(first, last):
         print(f"did {outcome}\t{name}\t{fault or ''}", flush=True)
 
 
+def _text(file):
+    file.seek(0)
+    return file.read()
+
+
 def supervise(first, last):
     """Outcomes and faults of a range of seeds, in processes that may die."""
     outcomes, faults = Counter(), []
     while first < last:
         command = [sys.executable, __file__, "--work", str(first), str(last)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        # files, not pipes, which workers of a process that died may hold open
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            process = subprocess.Popen(command, stdout=out, stderr=err, start_new_session=True)
+            code = process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            lines, errors = (_text(file).splitlines() for file in (out, err))
         at = first - 1
         finished = True
-        for line in done.stdout.splitlines():
+        for line in lines:
             if line.startswith("at "):
                 at, finished = int(line[3:]), False
             elif line.startswith("did "):
@@ -100,17 +116,11 @@ def supervise(first, last):
                 finished = True
                 if fault:
                     faults.append((at, name, fault))
-        if not finished or done.returncode:
-            words = "hangs" if "Timeout" in done.stderr else f"dies with {done.returncode}"
-            tail = [line for line in done.stderr.splitlines() if "skattrib" in line][:2]
-            faults.append(
-                (
-                    at,
-                    draw(at)[0],
-                    f"{words} {' '.join(tail)}{done.stderr[-200:] if not tail else ''}",
-                )
-            )
-            outcomes[words.split(" with")[0]] += 1
+        if not finished or code:
+            end = "hangs" if any("Timeout" in line for line in errors) else "dies"
+            ours = [line.strip() for line in errors if "skattrib" in line]
+            faults.append((at, draw(at)[0], " ".join([end, str(code), *(ours or errors)[:2]])))
+            outcomes[end] += 1
         first = at + 1
     return outcomes, faults
 

@@ -113,7 +113,7 @@ def check_groups(rows, n):
     """
     try:
         groups = list(rows)
-    except TypeError:
+    except (TypeError, AttributeError):
         raise ValueError(f"rows must be a list of training rows, such as [{rows!r}]") from None
     if not groups:
         raise ValueError("rows is empty; name at least one training row to leave out")

@@ -21,6 +21,10 @@ def contrasts(K):
     return basis / np.linalg.norm(basis, axis=0)
 
 
+# whose square is a number
+LARGEST_PENALTY = 1e150
+
+
 class SoftmaxLoss:
     """J(theta) = sum_i s_i l(theta phi_i, q_i) + 1/2 sum penalty theta^2, and its derivatives.
 
@@ -37,8 +41,12 @@ class SoftmaxLoss:
     """
 
     def __init__(self, X, q, s, penalty, fit_intercept):
-        if not np.isfinite(penalty).all():
-            raise ValueError("C is so small that the penalty 1 / C overflows: raise C")
+        used = penalty[penalty != 0]
+        if not ((used < LARGEST_PENALTY) & (used > 1 / LARGEST_PENALTY)).all():
+            raise ValueError(
+                f"C must lie between {1 / LARGEST_PENALTY:.0e} and {LARGEST_PENALTY:.0e}, so that "
+                "squares of it and of 1 / C are numbers"
+            )
         self.X, self.q, self.s, self.penalty = X, q, s, penalty
         self.fit_intercept = fit_intercept
         self.shape = q.shape[1], X.shape[1] + fit_intercept

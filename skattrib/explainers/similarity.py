@@ -243,7 +243,7 @@ class ExemplarSVMExplainer(_Similarities):
     """
 
     _parameter_constraints: dict = {
-        "C": [Interval(Real, 0, None, closed="neither")],
+        "C": [Interval(Real, 0, 1e100, closed="right")],
         "same_class": ["boolean"],
         "sparse_output": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="neither")],

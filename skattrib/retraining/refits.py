@@ -7,6 +7,7 @@ from numbers import Integral
 
 import joblib
 import numpy as np
+import scipy.sparse as sp
 import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.dummy import DummyClassifier
@@ -17,7 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import ThreadpoolController
 
 from .._arrays import count, log_odds, of_class, take
-from .._arrays.checks import check_estimator, check_plain, check_workers, plain_array
+from .._arrays.checks import canonical_csr, check_estimator, check_plain, check_workers, plain_array
 
 CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
 REGRESSOR_OUTPUTS = ("prediction", "loss")
@@ -27,6 +28,9 @@ def check_refit_data(X, y, X_test, y_test=None, sample_weight=None):
     """Rows that can be indexed, and 1-D arrays as long as they are."""
     check_plain(X, "X")
     check_plain(X_test, "X_test")
+    for rows, name in ((X, "X"), (X_test, "X_test")):
+        if sp.issparse(rows):
+            canonical_csr(rows, name)  # broken ones would be read, and written, out of bounds
     X, X_test = indexable(X)[0], indexable(X_test)[0]
     n, m = count(X), count(X_test)
     y = _check_length(y, "y", n, "X")
