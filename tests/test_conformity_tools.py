@@ -32,7 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
-from sklearn.utils.parallel import delayed
+from sklearn.utils.parallel import Parallel, delayed
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -240,7 +240,7 @@ def test_threads_share_a_fitted_explainer(explainer):
     calls = [delayed(fitted.transform)(FEW[k:]) for k in range(4)]
     calls += [delayed(lambda k: fitted.top_k(FEW, k)[0])(k) for k in (1, 2, 3)]
     calls += [delayed(lambda: fitted.self_influence_)() for _ in range(3)]
-    found = joblib.Parallel(4, backend="threading")(calls)
+    found = Parallel(4, backend="threading")(calls)
     other = clone(explainer).fit(*iris(explainer))
     for k in range(4):
         assert_array_equal(found[k], other.transform(FEW[k:]))

@@ -16,6 +16,7 @@ from cases import (
     assert_close,
     attributions,
     each,
+    each_fit,
     everything,
     excluded,
     fit,
@@ -80,7 +81,7 @@ def test_sparse_output(name, K, layout):
         assert_array_equal(S.toarray(), T)
 
 
-@each
+@each_fit
 @n_classes
 def test_all_layouts_agree(name, K):
     expected = attributions(fitted(name, K), problem(K)[2])
