@@ -214,7 +214,10 @@ def crammer_singer_path(
     ConvergenceWarning
         For every C at which `max_iter` ends the search before the gap is `tol`.
     """
-    Cs = plain_array(Cs, "Cs", np.float64).ravel().tolist()
+    Cs = plain_array(Cs, "Cs").ravel()
+    if Cs.size and Cs.dtype.kind not in "iuf":
+        raise ValueError(f"Cs must be positive numbers, got {Cs.dtype} values")
+    Cs = Cs.astype(np.float64).tolist()
     if not Cs:
         raise ValueError("Cs is empty: give at least one C")
     _check_search(tol, max_iter)
