@@ -948,3 +948,8 @@ def test_labels_must_be_of_one_kind_and_present(y_train):
 def test_mass_must_be_a_share(mass):
     with pytest.raises(ValueError, match=r"mass is .*; expected a share of the whole in \(0, 1\]"):
         sparsity(TIED, mass)
+
+
+def test_outputs_of_subsets_may_be_sparse():
+    expected = linear_datamodeling_score(TIED, MASKS, OUTPUTS)
+    assert linear_datamodeling_score(TIED, MASKS, sparse.csr_array(OUTPUTS)) == expected

@@ -1,6 +1,7 @@
 """Representer points (Yeh et al. 2018) against scikit-learn, loops and an oracle's minimum."""
 
 import doctest
+import warnings
 from functools import cache
 
 import numpy as np
@@ -314,6 +315,14 @@ def test_what_cannot_be_distilled_is_refused(estimator, message):
     getattr(estimator, "estimator", estimator).fit(X, y)
     with pytest.raises(ValueError, match=message):
         RepresenterExplainer(estimator).fit(X, y)
+
+
+def test_C_may_be_of_any_float_type():
+    X, y, _, X_test = problem(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        single = RepresenterExplainer(C=np.float32(2.0)).fit(X, y).attribute(X_test)
+    assert_array_equal(single, RepresenterExplainer(C=2.0).fit(X, y).attribute(X_test))
 
 
 @pytest.mark.parametrize("module", (representer, _heads))

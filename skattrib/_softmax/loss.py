@@ -41,6 +41,7 @@ class SoftmaxLoss:
     """
 
     def __init__(self, X, q, s, penalty, fit_intercept):
+        penalty = np.asarray(penalty, dtype=np.float64)
         used = penalty[penalty != 0]
         if not ((used < LARGEST_PENALTY) & (used > 1 / LARGEST_PENALTY)).all():
             raise ValueError(

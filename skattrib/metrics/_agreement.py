@@ -90,7 +90,7 @@ def linear_datamodeling_score(
             f"subset_masks has shape {masks.shape} but {n_columns(T)[1]}; expected (subsets, {n})."
         )
     masks = as_booleans(masks, "subset_masks")
-    outputs = check_finite(subset_outputs, "subset_outputs")
+    outputs = full(check_finite(subset_outputs, "subset_outputs"))
     if outputs.shape != (len(masks), m):
         raise ValueError(
             f"subset_outputs has shape {outputs.shape}; expected ({len(masks)}, {m}): one output "
