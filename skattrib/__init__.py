@@ -3,6 +3,7 @@
 from ._svm.crammer_singer import instruction_set
 from .comparison import compare_explainers
 from .explainers import (
+    AveragedExplainer,
     DatamodelExplainer,
     DualViewExplainer,
     DualViewExplainerCV,
@@ -20,6 +21,7 @@ from .label_issues import find_label_issues
 __version__ = "0.1.0"
 
 __all__ = [
+    "AveragedExplainer",
     "DatamodelExplainer",
     "DualViewExplainer",
     "DualViewExplainerCV",

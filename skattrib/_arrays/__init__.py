@@ -12,6 +12,7 @@ from .operations import (
     products,
     squared_norms,
     take,
+    total_variance,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "products",
     "squared_norms",
     "take",
+    "total_variance",
 ]

@@ -31,6 +31,30 @@ def squared_norms(X, bias):
     return out + bias
 
 
+def total_variance(X, weight):
+    """Weighted mean of ||x - mean||^2 in float64; 0 where rounding has all of it."""
+    weight = weight / weight.max()
+    weight = weight / weight.sum()
+    n, d = X.shape
+    parts = list(batches(n, 4096 if sp.issparse(X) else max(64, 2**22 // d)))
+    mean, square = np.zeros(d), 0.0
+    for rows in parts:
+        mean += safe_sparse_dot(X[rows].astype(np.float64, copy=False).T, weight[rows])
+    for rows in parts:
+        part, share = X[rows].astype(np.float64), weight[rows]
+        if sp.issparse(part):
+            # what is not stored lies the mean away
+            stored = sp.csr_array((np.ones(part.nnz), part.indices, part.indptr), part.shape)
+            square += max(share.sum() * (mean @ mean) - share @ (stored @ mean**2), 0.0)
+            part.data -= mean[part.indices]
+        else:
+            part -= mean
+        square += share @ row_norms(part, squared=True)
+    eps = np.finfo(np.float64).eps
+    noise = 4 * eps if sp.issparse(X) else n * eps**2
+    return float(square) if square > noise * (mean @ mean) else 0.0
+
+
 def first_equal(X):
     """For each row the first row that is equal to it, itself or an earlier one."""
     n, d = X.shape

@@ -2,6 +2,7 @@
 
 from ._base import BaseExplainer
 from ._heads import LinearHead
+from .averaged import AveragedExplainer
 from .datamodels import DatamodelExplainer, LeaveOneOutExplainer
 from .dual_view import DualViewExplainer
 from .dual_view_cv import (
@@ -23,10 +24,12 @@ EXPLAINERS = (
     ExemplarSVMExplainer,
     DatamodelExplainer,
     LeaveOneOutExplainer,
+    AveragedExplainer,
 )
 
 __all__ = [
     "EXPLAINERS",
+    "AveragedExplainer",
     "BaseExplainer",
     "DatamodelExplainer",
     "DualViewExplainer",

@@ -350,7 +350,7 @@ class BaseExplainer(
         groups = kernel.groups(target)
         return _scoring.top_k(kernel, X, groups, int(k), largest)
 
-    def decompose(self, X, indices, *, target=None) -> np.ndarray:
+    def decompose(self, X, indices, *, target=None) -> np.ndarray | sp.csr_array:
         """How the features share the attributions of chosen training rows.
 
         Parameters
@@ -362,9 +362,10 @@ class BaseExplainer(
 
         Returns
         -------
-        ndarray of shape (n_samples, k, n_features)
+        ndarray of shape (n_samples, k, n_features), or for CSR rows CSR of (n_samples * k, ...)
             The part of ``attribute(X)[j, indices[j, q]]`` that runs through each feature (DualView
-            paper, eq. 7). What is missing to the whole is the share of the intercept.
+            paper, eq. 7), in [j, q] or in row ``j * k + q``. What is missing to the whole is the
+            share of an intercept, where attributions have one.
 
         Raises
         ------

@@ -1,17 +1,46 @@
 """Linear heads: decision values, targets in logit space, the softmax and its outputs."""
 
+from numbers import Real
+
 import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays import decision, logits
+from .._arrays import decision, logits, squared_norms, total_variance
 from .._arrays.checks import check_estimator, plain_array
 from . import _scoring
 from ._base import BaseExplainer, check_rows
 
-__all__ = ["HeadExplainer", "LinearHead", "SoftmaxExplainer", "frozen"]
+__all__ = [
+    "DualExplainer",
+    "HeadExplainer",
+    "LinearHead",
+    "SoftmaxExplainer",
+    "frozen",
+    "scaled_penalty",
+]
+
+
+def scaled_penalty(C, X, weight, multiple=1.0):
+    """(C, size of the constant feature): of "scale", `multiple` over the variance, and its root.
+
+    With both, scaled rows have the same head in other units. A number goes with a feature of 1.
+    """
+    if C != "scale":
+        return float(C), 1.0
+    variance = total_variance(X, weight)
+    if variance == 0.0:
+        # equal rows: nothing depends on C but the share of the intercept
+        variance = float(np.average(squared_norms(X, 0.0), weights=weight)) or 1.0
+    if not 1e-250 < variance < 1e250:
+        raise ValueError(
+            f"the variance of the rows is {variance:.1e}, of which C='scale' cannot take the "
+            "inverse: scale the features, or give C as a number"
+        )
+    return multiple / variance, float(np.sqrt(variance))
 
 
 def frozen(estimator):
@@ -108,6 +137,59 @@ class HeadExplainer(BaseExplainer):
         return weights
 
 
+class DualExplainer(HeadExplainer):
+    """A head whose weights are sums over training rows, ``W = sum_i alpha_i x_i^T``.
+
+    Subclasses have a parameter `intercept_share`, and set `dual_coef_`, `support_` and
+    `support_vectors_`.
+    """
+
+    def _keep_constant(self, size):
+        """Remember the size of the constant feature and what it adds to the product of rows."""
+        self._size = size if self.fit_intercept else 0.0
+        self._bias = self._size**2 if self.intercept_share else 0.0
+
+    def _logit_dual(self):
+        """Duals of the K logits, (K, n_support)."""
+        if len(self.classes_) > 2:
+            return self.dual_coef_
+        return np.concatenate([-0.5 * self.dual_coef_, 0.5 * self.dual_coef_])
+
+    def _kernel(self):
+        return _scoring.DualKernel(
+            self._logit_dual(),
+            self.support_,
+            self.support_vectors_,
+            self._bias,
+            self.n_samples_fit_,
+        )
+
+    def base_value(self, X, target=None) -> np.ndarray:
+        """What attributions leave out of the explained output: the head's intercept.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        target : as in `attribute`
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            ``v.intercept`` with the logit weights v of the target, in float64: with the sum of
+            ``attribute(X, target)`` over training rows it is the output. Zeros with
+            `intercept_share`.
+        """
+        X = self._check_rows(X)
+        return self._base_value(self._check_target(X, target))
+
+    def _base_value(self, target):
+        weights = target.as_weights(len(self.classes_))
+        if self._bias:
+            return np.zeros(len(weights))
+        b = self.intercept_
+        return weights @ (np.append(-b / 2, b / 2) if len(b) == 1 else b)
+
+
 class SoftmaxExplainer(HeadExplainer):
     """An explainer of a linear head with softmax probabilities."""
 
@@ -161,11 +243,25 @@ class LinearHead(ClassifierMixin, BaseEstimator):
         None: the head has no intercept.
     classes : array of shape (n_classes,), optional
         Labels in the order of the logits; by default 0, 1, ...
+    temperature : float, default=1.0
+        By which logits are divided, so that probabilities are less certain where it is above 1.
 
     Attributes
     ----------
     coef_, intercept_, classes_ : ndarray
-        As given; zeros for no intercept. Two rows of weights become their difference.
+        As given, over the temperature; zeros for no intercept. Two rows of weights become their
+        difference.
+
+    Notes
+    -----
+    A network is nearly certain of the labels it was trained on, which leaves its rows hardly any
+    residual or curvature. ``InfluenceExplainer(LinearHead(W, b, temperature=2.0))`` on the inputs
+    of the last layer mends that: on thirteen sets of really retrained networks (MLPs of census
+    rows, digits and clothes, a CNN) it ranked their outputs at 87 to 103 % (mean 97 %) of the
+    linear datamodeling score of a head fitted anew with the best C of a grid. It did worst
+    (87 %) on digits after 10 epochs. A head fitted anew with C="scale" had 64 to 101 % (mean
+    92 %), one whose C was chosen by accuracy, leave-one-out or evidence 22 to 100 % (mean 76 %),
+    since features have already seen their labels.
 
     Examples
     --------
@@ -175,10 +271,11 @@ class LinearHead(ClassifierMixin, BaseEstimator):
     array(['b'], dtype='<U1')
     """
 
-    def __init__(self, coef, intercept=None, classes=None):
+    def __init__(self, coef, intercept=None, classes=None, *, temperature=1.0):
         self.coef = coef
         self.intercept = intercept
         self.classes = classes
+        self.temperature = temperature
 
     def __sklearn_tags__(self):
         """Sparse rows are welcome."""
@@ -216,6 +313,11 @@ class LinearHead(ClassifierMixin, BaseEstimator):
             classes, coef, intercept = classes[order], -coef, -intercept
         if K == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+        check_scalar(self.temperature, "temperature", Real, min_val=0, include_boundaries="neither")
+        with np.errstate(over="ignore"):
+            coef, intercept = coef / self.temperature, intercept / self.temperature
+        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+            raise ValueError(f"temperature={self.temperature!r} is too small for these weights")
         return coef, intercept, classes
 
     @property

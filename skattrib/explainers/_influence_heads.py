@@ -8,7 +8,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from .._softmax.newton import newton
-from ._heads import LinearHead, frozen
+from ._heads import LinearHead, frozen, scaled_penalty
+
+# C of a LinearHead times the variance of the rows: that which predicts retrained networks
+OF_NETWORKS = 4.0
 
 
 @dataclass
@@ -70,10 +73,17 @@ def _read_logistic(explainer, model):
     return Head(coef, intercept, model.classes_, model.class_weight, 0, penalty, intercept_penalty)
 
 
-def penalty_of(explainer, head, d):
+def own_penalty(explainer, head, X, weight):
+    """(C, size of the constant feature)."""
+    if head is None or head.penalty is None:
+        return scaled_penalty(explainer.C, X, weight, 1.0 if head is None else OF_NETWORKS)
+    return (1.0 / head.penalty if head.penalty else np.inf), 1.0
+
+
+def penalty_of(C, explainer, head, d):
     """(penalty of each column of theta, whether the constant feature is one of them)."""
     if head is None or head.penalty is None:
-        weights = intercept = 1.0 / explainer.C
+        weights = intercept = 1.0 / C
         fit_intercept = explainer.fit_intercept if head is None else head.has_intercept
     else:
         weights, intercept = head.penalty, head.intercept_penalty

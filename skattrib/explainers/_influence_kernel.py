@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import scipy.linalg as la
+import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -63,20 +64,26 @@ class InfluenceKernel(_scoring.ProductKernel):
         """phi_jk (v_j . [H^-1 (r_i (x) phi_i)]_k): the split over the test row's features."""
         d = X.shape[1]
         weights = target.as_weights(self.right.shape[1])
-        out = np.zeros((*indices.shape, d), dtype=X.dtype)
+        m, k = indices.shape
+        if sp.issparse(X):
+            rows = sp.csr_array(X[np.repeat(np.arange(m), k)])
+            out = rows.copy()
+        else:
+            out = np.zeros((m, k, d), dtype=X.dtype)
         distinct, place = np.unique(indices, return_inverse=True)
         place = place.reshape(indices.shape)
         height = max(1, 2**22 // np.prod(self.inverse.loss.shape))
         for part in batches(len(distinct), height):
-            rows = distinct[part]
-            seeds = (
-                self.right[rows][:, :, None]
-                * widened(self.vectors[rows], self.inverse.loss.shape[1])[:, None, :]
-            )
-            found = self.inverse.solve(seeds)[:, :, :d]
+            right = self.right[distinct[part]]
+            seeds = widened(self.vectors[distinct[part]], self.inverse.loss.shape[1])
+            found = self.inverse.solve(right[:, :, None] * seeds[:, None, :])[:, :, :d]
             for j, q in zip(*np.nonzero((place >= part.start) & (place < part.stop)), strict=True):
-                row = full(X[[j]])[0]
-                out[j, q] = row * (weights[j] @ found[place[j, q] - part.start])
+                direction = weights[j] @ found[place[j, q] - part.start]
+                if sp.issparse(X):
+                    at = slice(*rows.indptr[j * k + q : j * k + q + 2])
+                    out.data[at] = rows.data[at] * direction[rows.indices[at]]
+                else:
+                    out[j, q] = X[j] * direction
         return out
 
 

@@ -31,6 +31,11 @@ class Target:
         """The logit weights (m, K)."""
         return label_directions(n_classes)[self.codes] if self.weights is None else self.weights
 
+    def rows(self, rows):
+        """The target of some of the test rows."""
+        part = [None if given is None else given[rows] for given in (self.codes, self.weights)]
+        return Target(*part)
+
 
 @dataclass
 class Group:
@@ -68,7 +73,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def shares(self, X, indices, target):
-        """The features' shares of T[j, indices[j, q]], (m, k, d)."""
+        """The features' shares of T[j, indices[j, q]], (m, k, d); as (m k, d) CSR if X is CSR."""
 
     def coefficients(self, group, rows, columns, dtype):
         """Coefficients of a block, (1, columns) if the test rows share them."""
@@ -155,14 +160,34 @@ class DualKernel(Kernel):
     def shares(self, X, indices, target):
         """(v_j . alpha_i) phi_ik phi_jk; the bias has the rest."""
         weights = target.as_weights(self.dual.shape[0])
-        out = np.zeros((*indices.shape, X.shape[1]), dtype=X.dtype)
         place = np.searchsorted(self.support, indices)
         known = np.isin(indices, self.support)
+        coef = np.zeros(indices.shape)
         for j in np.flatnonzero(known.any(axis=1)):
-            at = place[j, known[j]]
-            coef = np.asarray(weights[j] @ self.dual[:, at]).ravel()
-            out[j, known[j]] = coef[:, None] * full(self.vectors[at]) * full(X[[j]])
+            coef[j, known[j]] = np.asarray(weights[j] @ self.dual[:, place[j, known[j]]]).ravel()
+        place[~known] = 0
+        if sp.issparse(X):
+            return row_products(X, self.vectors, place, coef)
+        out = np.zeros((*indices.shape, X.shape[1]), dtype=X.dtype)
+        for j in np.flatnonzero(known.any(axis=1)):
+            vectors = full(self.vectors[place[j, known[j]]])
+            out[j, known[j]] = coef[j, known[j], None] * vectors * X[j]
         return out
+
+
+def row_products(X, vectors, place, coef):
+    """Rows j k + q: coef[j, q] X[j] * vectors[place[j, q]], as CSR (m k, d) of the type of X."""
+    m, k = place.shape
+    if not vectors.shape[0]:
+        return sp.csr_array((m * k, X.shape[1]), dtype=X.dtype)
+    parts = []
+    for rows in batches(m, max(1, 4096 // max(k, 1))):
+        left = sp.csr_array(X[np.repeat(np.arange(rows.start, rows.stop), k)])
+        scale = sp.diags_array(coef[rows].ravel())
+        parts.append(sp.csr_array((scale @ left).multiply(vectors[place[rows].ravel()])))
+    out = sp.csr_array(sp.vstack(parts), dtype=X.dtype) if parts else sp.csr_array(X[:0])
+    out.eliminate_zeros()
+    return out
 
 
 class ProductKernel(Kernel):

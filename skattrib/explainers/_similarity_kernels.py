@@ -43,11 +43,16 @@ class SimilarityKernel(_scoring.Kernel):
         if self.metric == "euclidean":
             raise ValueError("decompose is for metric 'dot' or 'cosine': a distance is no sum")
         check_compared(self.codes, indices, target)
-        unit = _unit if self.metric == "cosine" else np.asarray
+        unit = _unit if self.metric == "cosine" else lambda rows: rows
+        if sp.issparse(X):
+            distinct, place = np.unique(indices, return_inverse=True)
+            vectors = unit(self.vectors[distinct].astype(X.dtype))
+            ones = np.ones(indices.shape)
+            return _scoring.row_products(unit(X), vectors, place.reshape(indices.shape), ones)
         out = np.empty((*indices.shape, X.shape[1]), dtype=X.dtype)
         for j in range(len(indices)):
             vectors = full(self.vectors[indices[j]]).astype(X.dtype)
-            out[j] = unit(full(X[[j]])) * unit(vectors)
+            out[j] = unit(X[[j]]) * unit(vectors)
         return out
 
 
@@ -113,5 +118,10 @@ class ExemplarKernel(_scoring.ProductKernel):
         """Terms of w . phi_i / ||w||."""
         check_compared(self.codes, indices, target)
         planes = self.left(X)[:, 0, :-1]
+        if sp.issparse(X):
+            place = np.arange(indices.size)
+            vectors = sp.csr_array(self.vectors[indices.ravel()], dtype=X.dtype)
+            planes = np.repeat(planes, indices.shape[1], axis=0)
+            return _scoring.row_products(vectors, planes, place[:, None], np.ones((len(place), 1)))
         vectors = (full(self.vectors[rows]) for rows in indices)
         return np.array([w * rows for w, rows in zip(planes, vectors, strict=True)], dtype=X.dtype)

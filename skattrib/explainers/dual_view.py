@@ -14,12 +14,11 @@ from .._arrays import decision, squared_norms
 from .._arrays.checks import check_groups, check_workers
 from .._svm.crammer_singer import crammer_singer, scaled_start
 from .._svm.duals import DENSE_CLASSES
-from . import _scoring
 from ._base import Interval, StrOptions, check_training_data, check_weights, fit_context
-from ._heads import HeadExplainer
+from ._heads import DualExplainer, scaled_penalty
 
 
-class DualViewExplainer(HeadExplainer):
+class DualViewExplainer(DualExplainer):
     """Explains a classifier on a feature matrix by the dual of a Crammer-Singer SVM.
 
     Fits a linear head on the rows of X (raw columns, or the inputs of a network's last layer) and
@@ -27,11 +26,17 @@ class DualViewExplainer(HeadExplainer):
 
     Parameters
     ----------
-    C : float, default=1.0
+    C : float or "scale", default="scale"
         ``C sum_i s_i loss_i + 1/2 ||W||^2``, as in scikit-learn: larger fits closer, with fewer
-        contributing rows. It takes least time while ``C mean ||x||^2`` is below about 10.
+        contributing rows. "scale": 1 over the total variance of the rows, their weighted mean
+        squared distance from their mean, so that the unit of X does not matter. It takes least
+        time while ``C mean ||x||^2`` is below about 10.
     fit_intercept : bool, default=True
-        Adds a constant feature 1, regularized like the others.
+        Adds a constant feature, regularized like the others: 1, or with C="scale" as large as the
+        root of the variance.
+    intercept_share : bool, default=False
+        Whether attributions hold the rows' shares of the intercept, the same for every test row.
+        If not, it is the `base_value` of all of them.
     class_weight : dict, "balanced" or None, default=None
         Multiplies the sample weights.
     tol : float, default=1e-4
@@ -59,6 +64,8 @@ class DualViewExplainer(HeadExplainer):
     coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
         float64; exactly the sum of the support rows weighted by their duals.
     intercept_ : ndarray of shape (n_classes,) or (1,)
+    C_ : float
+        The C of the fit.
     support_ : ndarray of shape (n_support,)
         Training rows that contribute, increasing.
     support_vectors_ : array or CSR of shape (n_support, n_features)
@@ -78,8 +85,8 @@ class DualViewExplainer(HeadExplainer):
     Notes
     -----
     Sign and unit: a positive attribution raises the explained decision value, in whose unit it is.
-    For two classes there is one decision value f, positive for ``classes_[1]``, and the
-    attributions of a class label sum to f or -f.
+    Attributions and `base_value` sum to it. For two classes there is one decision value f,
+    positive for ``classes_[1]``; attributions to a class label are shares of f or of -f.
 
     Support rows are copied: X may change after `fit`. A memory map whose file is truncated during
     `fit` ends the process (SIGBUS).
@@ -108,8 +115,9 @@ class DualViewExplainer(HeadExplainer):
     """
 
     _parameter_constraints: dict = {
-        "C": [Interval(Real, 0, None, closed="neither")],
+        "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
         "fit_intercept": ["boolean"],
+        "intercept_share": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -122,9 +130,10 @@ class DualViewExplainer(HeadExplainer):
 
     def __init__(
         self,
-        C=1.0,
+        C="scale",
         *,
         fit_intercept=True,
+        intercept_share=False,
         class_weight=None,
         tol=1e-4,
         max_iter=1000,
@@ -136,6 +145,7 @@ class DualViewExplainer(HeadExplainer):
     ):
         self.C = C
         self.fit_intercept = fit_intercept
+        self.intercept_share = intercept_share
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
@@ -175,25 +185,27 @@ class DualViewExplainer(HeadExplainer):
         last = copy(self) if self.warm_start and hasattr(self, "dual_coef_") else None
         X, codes = check_training_data(self, X, y)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
+        C, size = scaled_penalty(self.C, X, weight)
         init = {}
         if (
             last is not None
             and last._shape == (*X.shape, bool(self.fit_intercept))
             and np.array_equal(last.classes_, self.classes_)
         ):
-            start = scaled_start(last._full_dual(), last._logit_coef(), self.C, last._C)
+            start = scaled_start(last._full_dual(), last._logit_coef(), C, last.C_)
             init = dict(zip(("dual_init", "coef_init"), start, strict=True))
         found = self._solve(
             X,
             codes,
             weight,
-            self.C,
+            C,
             self.tol,
+            intercept_scaling=size,
             canonical=self.canonical,
             verbose=self.verbose,
             **init,
         )
-        self._keep(X, found, self.C)
+        self._keep(X, found, C, size)
         return self
 
     def _solve(self, X, codes, weight, C, tol, **options):
@@ -210,7 +222,7 @@ class DualViewExplainer(HeadExplainer):
             **options,
         )
 
-    def _keep(self, X, found, C):
+    def _keep(self, X, found, C, size):
         dual = found.dual
         used = np.diff(dual.indptr) > 0 if sp.issparse(dual) else dual.any(axis=1)
         self.support_ = np.flatnonzero(used)
@@ -227,23 +239,20 @@ class DualViewExplainer(HeadExplainer):
             self.coef_ = self.coef_[1:] - self.coef_[:1]
             self.intercept_ = self.intercept_[1:] - self.intercept_[:1]
         self.dual_gap_, self.objective_, self.n_iter_ = found.gap, found.objective, found.n_iter
-        self._bias, self._C = float(self.fit_intercept), C
+        self.C_ = C
+        self._keep_constant(size)
         self.n_samples_fit_ = X.shape[0]
-
-    def _logit_dual(self):
-        """Duals of the K logits, (K, n_support)."""
-        if len(self.classes_) > 2:
-            return self.dual_coef_
-        return np.concatenate([-0.5 * self.dual_coef_, 0.5 * self.dual_coef_])
 
     @property
     def _shape(self):
         """Rows, features and whether there is an intercept: what a warm start must share."""
-        return self.n_samples_fit_, self.coef_.shape[1], bool(self._bias)
+        return self.n_samples_fit_, self.coef_.shape[1], bool(self._size)
 
     def _logit_coef(self):
         """Weights of the K logits, with those of the constant feature last if there is one."""
-        coef = np.column_stack([self.coef_, self.intercept_]) if self._bias else self.coef_
+        coef = self.coef_
+        if self._size:
+            coef = np.column_stack([coef, self.intercept_ / self._size])
         return coef if len(self.classes_) > 2 else np.concatenate([-0.5 * coef, 0.5 * coef])
 
     def _full_dual(self):
@@ -254,15 +263,6 @@ class DualViewExplainer(HeadExplainer):
         return sp.csr_array(
             (dual.data, dual.indices, np.cumsum(indptr)),
             shape=(self.n_samples_fit_, len(self.classes_)),
-        )
-
-    def _kernel(self):
-        return _scoring.DualKernel(
-            self._logit_dual(),
-            self.support_,
-            self.support_vectors_,
-            self._bias,
-            self.n_samples_fit_,
         )
 
     @property
@@ -291,7 +291,8 @@ class DualViewExplainer(HeadExplainer):
         Returns
         -------
         ndarray of shape (n_samples,)
-            ``||v - mean(v)|| sqrt(P - D) ||(phi, 1)||`` with the logit weights v of the target.
+            ``||v - mean(v)|| sqrt(P - D) ||(phi, s)||``, with the logit weights v of the target
+            and s the constant feature.
         """
         X = self._check_rows(X)
         v = self._check_target(X, target).as_weights(len(self.classes_))
@@ -360,6 +361,7 @@ class DualViewExplainer(HeadExplainer):
         groups = check_groups(np.arange(self.n_samples_fit_) if rows is None else rows, len(codes))
         X_train = X_train.astype(np.float64, copy=False)
         start = sp.csr_array(self._full_dual())
+        size = {"intercept_scaling": self._size or 1.0}
 
         def solve(group, start):
             kept = np.ones(len(codes))
@@ -369,7 +371,7 @@ class DualViewExplainer(HeadExplainer):
                 raise ValueError("no row of positive weight would be left")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                return self._solve(X_train, codes, left, self._C, tol, dual_init=init)
+                return self._solve(X_train, codes, left, self.C_, tol, dual_init=init, **size)
 
         full = solve(np.zeros(0, dtype=np.intp), start)
         dual = sp.csr_array(full.dual)
@@ -398,4 +400,4 @@ class DualViewExplainer(HeadExplainer):
     def _reach(self, X, V):
         """How far an error of norm 1 in W may move v.f(x)."""
         V = V - V.mean(axis=1, keepdims=True)
-        return np.linalg.norm(V, axis=1) * np.sqrt(squared_norms(X, self._bias))
+        return np.linalg.norm(V, axis=1) * np.sqrt(squared_norms(X, self._size**2))

@@ -8,10 +8,10 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._arrays import squared_norms
 from .._arrays.checks import check_workers
 from .._svm.crammer_singer import crammer_singer_path
 from ._base import Interval, Options, StrOptions, check_training_data, check_weights, fit_context
+from ._heads import scaled_penalty
 from .dual_view import DualViewExplainer
 
 __all__ = ["DualViewExplainerCV", "fidelity_scorer", "sparsest_within_one_standard_error"]
@@ -104,9 +104,9 @@ class DualViewExplainerCV(DualViewExplainer):
 
     Parameters
     ----------
-    Cs : int or array of floats, default=10
-        C to try, or how many (at most 10,000) between 1e-4 and 1e4 over mean ||x||^2, on a
-        logarithmic scale.
+    Cs : int, array of floats or None, default=10
+        C to try, or how many (at most 10,000; None: 10) between 1e-4 and 1e4 times that of
+        C="scale", on a logarithmic scale.
     cv : int, cross-validation generator or None, default=None
         Folds; stratified five by default.
     scoring : str, callable or None, default=None
@@ -117,7 +117,8 @@ class DualViewExplainerCV(DualViewExplainer):
         `sparsest_within_one_standard_error`.
     n_jobs : int or None, default=None
         Folds at a time, as in joblib.
-    fit_intercept, class_weight, tol, max_iter, sparse_output, canonical, random_state, verbose
+    fit_intercept, intercept_share, class_weight, tol, max_iter, sparse_output, canonical, \
+            random_state, verbose
         As in DualViewExplainer; `canonical` applies to the last fit.
 
     Attributes
@@ -151,12 +152,13 @@ class DualViewExplainerCV(DualViewExplainer):
     """
 
     _parameter_constraints: dict = {
-        "Cs": [Interval(Integral, 1, 10_000, closed="both"), "array-like"],
+        "Cs": [Interval(Integral, 1, 10_000, closed="both"), "array-like", None],
         "cv": ["cv_object"],
         "scoring": [str, callable, None],
         "refit": [callable, Options(bool, {True})],
         "n_jobs": [Integral, None],
         "fit_intercept": ["boolean"],
+        "intercept_share": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -175,6 +177,7 @@ class DualViewExplainerCV(DualViewExplainer):
         refit=True,
         n_jobs=None,
         fit_intercept=True,
+        intercept_share=False,
         class_weight=None,
         tol=1e-4,
         max_iter=1000,
@@ -189,6 +192,7 @@ class DualViewExplainerCV(DualViewExplainer):
         self.refit = refit
         self.n_jobs = n_jobs
         self.fit_intercept = fit_intercept
+        self.intercept_share = intercept_share
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
@@ -224,7 +228,7 @@ class DualViewExplainerCV(DualViewExplainer):
         """
         X, codes = check_training_data(self, X, y)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
-        self.Cs_ = self._grid(X)
+        self.Cs_, self._scaling = self._grid(X, weight)
         folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
         if not folds:
             raise ValueError("cv gives no folds: give a number of folds, or a splitter")
@@ -245,17 +249,18 @@ class DualViewExplainerCV(DualViewExplainer):
             )
         self.C_ = float(self.Cs_[chosen])
         (best,) = self._path(X, codes, weight, [self.C_], self.canonical)
-        self._keep(X, best, self.C_)
+        self._keep(X, best, self.C_, self._scaling)
         return self
 
-    def _grid(self, X):
-        if isinstance(self.Cs, Integral):
-            square = float(np.mean(squared_norms(X, 0.0)))
-            return np.logspace(-4, 4, self.Cs) / (square if square > 0 else 1.0)
+    def _grid(self, X, weight):
+        """(Cs, size of the constant feature)."""
+        if self.Cs is None or isinstance(self.Cs, Integral):
+            C, size = scaled_penalty("scale", X, weight)
+            return np.logspace(-4, 4, self.Cs or 10) * C, size
         Cs = np.asarray(self.Cs, dtype=np.float64)
         if Cs.ndim != 1 or not len(Cs) or not (np.isfinite(Cs).all() and (Cs > 0).all()):
             raise ValueError(f"Cs must be a number of values or positive values, got {self.Cs!r}")
-        return Cs
+        return Cs, 1.0
 
     def _path(self, X, codes, weight, Cs, canonical=False):
         return crammer_singer_path(
@@ -265,6 +270,7 @@ class DualViewExplainerCV(DualViewExplainer):
             n_classes=len(self.classes_),
             sample_weight=weight,
             fit_intercept=self.fit_intercept,
+            intercept_scaling=self._scaling,
             tol=self.tol,
             max_iter=self.max_iter,
             canonical=canonical,
@@ -280,7 +286,7 @@ class DualViewExplainerCV(DualViewExplainer):
         for C, found in zip(self.Cs_, path, strict=True):
             head = DualViewExplainer(C=C, fit_intercept=self.fit_intercept)
             head.classes_, head.n_features_in_ = self.classes_, X.shape[1]
-            head._keep(rows, found, C)
+            head._keep(rows, found, C, self._scaling)
             scorer = check_scoring(head, self.scoring)
             scores.append(scorer(head, X[test], labels[test]))
         support = [found.n_support_per_class for found in path]

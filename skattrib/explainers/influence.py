@@ -14,7 +14,7 @@ from .._softmax.inverses import INVERSES, make_inverse
 from .._softmax.loss import SoftmaxLoss
 from ._base import HasMethods, Interval, StrOptions, check_training_data, check_weights, fit_context
 from ._heads import SoftmaxExplainer
-from ._influence_heads import fit_head, penalty_of, read_head, theta_of
+from ._influence_heads import fit_head, own_penalty, penalty_of, read_head, theta_of
 from ._influence_kernel import (
     InfluenceKernel,
     check_removable,
@@ -25,6 +25,9 @@ from ._influence_kernel import (
     row_sizes,
     self_influence,
 )
+
+# gradient norm up to which a head is taken for a minimum
+AT_MINIMUM = 1e-3
 
 
 class InfluenceExplainer(SoftmaxExplainer):
@@ -39,11 +42,14 @@ class InfluenceExplainer(SoftmaxExplainer):
     ----------
     estimator : FrozenEstimator, LinearHead or None, default=None
         The head to explain; see the table below. None: it is fitted here.
-    C : float, default=1.0
+    C : float or "scale", default="scale"
         ``C sum_i s_i loss_i + 1/2 ||W||^2``, as in scikit-learn. For two classes it is the C of
-        scikit-learn's binary LogisticRegression.
+        scikit-learn's binary LogisticRegression. "scale": 1, or 4 for a LinearHead, over the total
+        variance of the rows, their weighted mean squared distance from their mean, so that the
+        unit of X does not matter. A frozen LogisticRegression has its own.
     fit_intercept : bool, default=True
-        Adds a constant feature 1, regularized like the others.
+        Adds a constant feature, regularized like the others: 1, or with C="scale" as large as the
+        root of the variance.
     class_weight : dict, "balanced" or None, default=None
         Multiplies the sample weights.
     inverse : str, default="auto"
@@ -61,7 +67,8 @@ class InfluenceExplainer(SoftmaxExplainer):
     leverage_correction : "auto" or bool, default="auto"
         Whether r_i is replaced by (I - s_i B_i M_i)^-1 r_i, with B_i the Hessian of the row's loss
         in its logits and M_i its `leverage_`. "auto": where H is solved, by "cholesky" or "cg",
-        and small enough for "auto" to factorize it ("cg" takes n * (K - 1) solves).
+        and small enough for "auto" to factorize it ("cg" takes n * (K - 1) solves), and the head
+        is a minimum, with a `gradient_norm_` of at most 1e-3.
     tol : float, default=1e-8
         The head fitted here is done when a Newton step moves no logit of a training row by more
         than this, relative to their root mean square.
@@ -78,6 +85,8 @@ class InfluenceExplainer(SoftmaxExplainer):
     coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
         float64; of the frozen head as it was given.
     intercept_ : ndarray of shape (n_classes,) or (1,)
+    C_ : float
+        The C of the head; infinite for one without a penalty.
     inverse_ : str
         The inverse that "auto" chose.
     leverage_correction_ : bool
@@ -175,7 +184,7 @@ class InfluenceExplainer(SoftmaxExplainer):
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
-        "C": [Interval(Real, 0, None, closed="neither")],
+        "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
         "fit_intercept": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "inverse": [StrOptions({"auto", *INVERSES})],
@@ -192,7 +201,7 @@ class InfluenceExplainer(SoftmaxExplainer):
         self,
         estimator=None,
         *,
-        C=1.0,
+        C="scale",
         fit_intercept=True,
         class_weight=None,
         inverse="auto",
@@ -256,8 +265,10 @@ class InfluenceExplainer(SoftmaxExplainer):
             )
         class_weight = head.class_weight if head else self.class_weight
         weight = check_weights(X, codes, self.classes_, sample_weight, class_weight)
-        penalty, fit_intercept = penalty_of(self, head, X.shape[1])
-        loss = SoftmaxLoss(X, np.eye(len(self.classes_))[codes], weight, penalty, fit_intercept)
+        self.C_, size = own_penalty(self, head, X, weight)
+        penalty, fit_intercept = penalty_of(self.C_, self, head, X.shape[1])
+        q = np.eye(len(self.classes_))[codes]
+        loss = SoftmaxLoss(X, q, weight, penalty, fit_intercept, size)
         self._head = fit_head(self, loss) if head is None else head
         self.n_iter_ = self._head.n_iter
         self.coef_, self.intercept_ = self._head.coef, self._head.intercept
@@ -276,7 +287,10 @@ class InfluenceExplainer(SoftmaxExplainer):
             raise ValueError(str(error)) from error
         self.inverse_ = self._inverse.name
         self.leverage_correction_ = self.leverage_correction is True or (
-            self.leverage_correction == "auto" and self._inverse.exact and Cholesky.fits(loss)
+            self.leverage_correction == "auto"
+            and self._inverse.exact
+            and Cholesky.fits(loss)
+            and self.gradient_norm_ <= AT_MINIMUM
         )
         self._residuals = residuals
         if self.leverage_correction_:

@@ -7,15 +7,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
 from .._softmax.newton import softmax_regression
-from . import _scoring
 from ._base import HasMethods, Interval, StrOptions, check_training_data, check_weights, fit_context
-from ._heads import SoftmaxExplainer, frozen
+from ._heads import DualExplainer, SoftmaxExplainer, frozen, scaled_penalty
 
 # probabilities of a given model below this are taken for it when its logits are asked for
 SMALLEST = 1e-12
 
 
-class RepresenterExplainer(SoftmaxExplainer):
+class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     """Explains a classifier by the representer theorem of its L2-regularized softmax head.
 
     At the minimum of the head's loss, the weights are a sum over training rows,
@@ -28,11 +27,17 @@ class RepresenterExplainer(SoftmaxExplainer):
         None: the head is fitted to the labels (paper's eq. 3). A fitted classifier of any kind as
         ``FrozenEstimator(classifier)``: the head is fitted to its `predict_proba` on the training
         rows (eq. 4), and the labels only say whose contribution is a row's own.
-    C : float, default=1.0
+    C : float or "scale", default="scale"
         ``C sum_i s_i loss_i + 1/2 ||W||^2``, as in scikit-learn; 1 / (2 lambda n) in the paper's
-        terms. For two classes it is the C of scikit-learn's binary LogisticRegression.
+        terms. For two classes it is the C of scikit-learn's binary LogisticRegression. "scale":
+        1 over the total variance of the rows, their weighted mean squared distance from their
+        mean, so that the unit of X does not matter.
     fit_intercept : bool, default=True
-        Adds a constant feature 1, regularized like the others.
+        Adds a constant feature, regularized like the others: 1, or with C="scale" as large as the
+        root of the variance.
+    intercept_share : bool, default=False
+        Whether attributions hold the rows' shares of the intercept, the same for every test row.
+        If not, it is the `base_value` of all of them.
     class_weight : dict, "balanced" or None, default=None
         Multiplies the sample weights.
     tol : float, default=1e-6
@@ -48,6 +53,8 @@ class RepresenterExplainer(SoftmaxExplainer):
     coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
         float64.
     intercept_ : ndarray of shape (n_classes,) or (1,)
+    C_ : float
+        The C of the fit.
     support_ : ndarray of shape (n_support,)
         Training rows that contribute: those of positive weight.
     support_vectors_ : array or CSR of shape (n_support, n_features)
@@ -61,7 +68,7 @@ class RepresenterExplainer(SoftmaxExplainer):
         What each training row contributes to the decision value of its own class at itself.
     completeness_error_ : float
         Largest difference, over training rows and classes, of a decision value and the sum of its
-        attributions, over the root mean square of the decision values.
+        attributions and shares of the intercept, over the root mean square of the decision values.
     logit_correlation_ : float
         With an estimator only: Pearson correlation of its logits (centred logarithms of its
         probabilities) with those of the head, over training rows and classes.
@@ -74,8 +81,8 @@ class RepresenterExplainer(SoftmaxExplainer):
     Notes
     -----
     Sign and unit: a positive attribution raises the explained decision value, in whose unit it is;
-    attributions sum to it up to the completeness error. For two classes there is one decision
-    value f, positive for ``classes_[1]``.
+    attributions and `base_value` sum to it up to the completeness error. For two classes there is
+    one decision value f, positive for ``classes_[1]``.
 
     Equal rows with equal target probabilities have coefficients in proportion to their weights, to
     the last bit.
@@ -108,8 +115,9 @@ class RepresenterExplainer(SoftmaxExplainer):
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
-        "C": [Interval(Real, 0, None, closed="neither")],
+        "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
         "fit_intercept": ["boolean"],
+        "intercept_share": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -120,8 +128,9 @@ class RepresenterExplainer(SoftmaxExplainer):
         self,
         estimator=None,
         *,
-        C=1.0,
+        C="scale",
         fit_intercept=True,
+        intercept_share=False,
         class_weight=None,
         tol=1e-6,
         max_iter=100,
@@ -130,6 +139,7 @@ class RepresenterExplainer(SoftmaxExplainer):
         self.estimator = estimator
         self.C = C
         self.fit_intercept = fit_intercept
+        self.intercept_share = intercept_share
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
@@ -169,17 +179,19 @@ class RepresenterExplainer(SoftmaxExplainer):
         K = len(self.classes_)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
         q = np.eye(K)[codes] if model is None else self._probabilities(model, given)
+        self.C_, size = scaled_penalty(self.C, X, weight)
         found = softmax_regression(
             X,
             q,
-            self.C,
+            self.C_,
             sample_weight=weight,
             fit_intercept=self.fit_intercept,
+            intercept_scaling=size,
             tol=self.tol,
             max_iter=self.max_iter,
             verbose=self.verbose,
         )
-        alpha = self.C * found.residuals
+        alpha = self.C_ * found.residuals
         if model is not None:
             z = decision(X, found.coef, found.intercept)
             self.logit_correlation_ = _correlation(np.log(np.maximum(q, SMALLEST)), z)
@@ -195,7 +207,8 @@ class RepresenterExplainer(SoftmaxExplainer):
         self.support_vectors_ = X if everything else X[self.support_]
         self.dual_coef_ = np.ascontiguousarray(alpha[self.support_].T)
         self.completeness_error_, self.n_iter_ = found.completeness_error, max(1, found.n_iter)
-        self._bias, self._own = float(self.fit_intercept), codes
+        self._keep_constant(size)
+        self._own = codes
         self.n_samples_fit_ = X.shape[0]
         return self
 
@@ -210,14 +223,6 @@ class RepresenterExplainer(SoftmaxExplainer):
         if not (np.isfinite(q).all() and (q >= 0).all() and (q.sum(axis=1) > 0).all()):
             raise ValueError(f"predict_proba of {type(model).__name__} is not a probability")
         return q[:, order] / q.sum(axis=1, keepdims=True)
-
-    def _kernel(self):
-        dual = self.dual_coef_
-        if len(self.classes_) == 2:
-            dual = np.concatenate([-0.5 * dual, 0.5 * dual])
-        return _scoring.DualKernel(
-            dual, self.support_, self.support_vectors_, self._bias, self.n_samples_fit_
-        )
 
     @property
     def global_importance_(self) -> np.ndarray:
