@@ -65,6 +65,36 @@ def test_loss_and_derivatives_are_the_formulas(K, layout, kind):
 
 
 @pytest.mark.parametrize("K", (2, 3))
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_constant_feature_of_any_size_is_a_column_of_it(K, layout):
+    """And its weight is penalized like the others."""
+    X, q, s = problem(K)
+    X = X.astype(np.float32).astype(np.float64)
+    given = LAYOUTS[layout](X)
+    found = softmax_regression(
+        given, q, 0.3, sample_weight=s, fit_intercept=True, intercept_scaling=2.5, tol=1e-12
+    )
+    column = np.column_stack([X, np.full(len(X), 2.5)])
+    known = softmax_regression(column, q, 0.3, sample_weight=s, tol=1e-12)
+    assert_allclose(found.coef, known.coef[:, :-1], atol=1e-10)
+    assert_allclose(found.intercept, 2.5 * known.coef[:, -1], atol=1e-10)
+    assert_allclose(found.residuals, known.residuals, atol=1e-10)
+
+
+@pytest.mark.parametrize("K", (2, 3))
+@pytest.mark.parametrize("t", (1e-3, 40.0))
+def test_rows_of_another_unit_have_the_same_head(K, t):
+    """X times t, C over t^2, and a constant feature times t."""
+    X, q, s = problem(K)
+    options = {"sample_weight": s, "fit_intercept": True, "tol": 1e-12}
+    known = softmax_regression(X, q, 0.3, intercept_scaling=1.7, **options)
+    found = softmax_regression(t * X, q, 0.3 / t**2, intercept_scaling=1.7 * t, **options)
+    assert_allclose(found.coef * t, known.coef, atol=1e-10)
+    assert_allclose(found.intercept, known.intercept, atol=1e-10)
+    assert_allclose(found.residuals, known.residuals, atol=1e-10)
+
+
+@pytest.mark.parametrize("K", (2, 3))
 def test_derivatives_by_central_differences(K):
     X, q, s = problem(K)
     penalty, _ = penalties(X.shape[1], "all")

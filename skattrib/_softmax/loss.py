@@ -21,6 +21,13 @@ def contrasts(K):
     return basis / np.linalg.norm(basis, axis=0)
 
 
+def widened(rows, width, size):
+    """Dense rows in float64, with the constant feature of that size if they are to be so wide."""
+    out = np.full((len(rows), width), float(size))
+    out[:, : rows.shape[1]] = rows
+    return out
+
+
 # whose square is a number
 LARGEST_PENALTY = 1e150
 
@@ -28,8 +35,9 @@ LARGEST_PENALTY = 1e150
 class SoftmaxLoss:
     """J(theta) = sum_i s_i l(theta phi_i, q_i) + 1/2 sum penalty theta^2, and its derivatives.
 
-    theta is (K, D) in float64, D = d + 1 with an intercept (a constant feature, last). Sums over
-    rows are made in batches of rows in float64; X is never copied as a whole.
+    theta is (K, D) in float64, D = d + 1 with an intercept (a constant feature, last): the
+    intercept of the logits is its weight times its size. Sums over rows are made in batches of
+    rows in float64; X is never copied as a whole.
 
     Parameters
     ----------
@@ -38,9 +46,11 @@ class SoftmaxLoss:
     s : (n,) weights
     penalty : (D,), of each column of theta
     fit_intercept : bool
+    intercept_scaling : float
+        Size of the constant feature.
     """
 
-    def __init__(self, X, q, s, penalty, fit_intercept):
+    def __init__(self, X, q, s, penalty, fit_intercept, intercept_scaling=1.0):
         penalty = np.asarray(penalty, dtype=np.float64)
         used = penalty[penalty != 0]
         if not ((used < LARGEST_PENALTY) & (used > 1 / LARGEST_PENALTY)).all():
@@ -49,7 +59,7 @@ class SoftmaxLoss:
                 "squares of it and of 1 / C are numbers"
             )
         self.X, self.q, self.s, self.penalty = X, q, s, penalty
-        self.fit_intercept = fit_intercept
+        self.fit_intercept, self.intercept_scaling = fit_intercept, intercept_scaling
         self.shape = q.shape[1], X.shape[1] + fit_intercept
         self.probabilities = None
 
@@ -60,12 +70,10 @@ class SoftmaxLoss:
             part = self.X[rows]
             if sp.issparse(part):
                 part = part.astype(np.float64)
-                one = np.ones((part.shape[0], 1))
-                yield rows, sp.hstack([part, one], format="csr") if self.fit_intercept else part
+                last = np.full((part.shape[0], 1), self.intercept_scaling)
+                yield rows, sp.hstack([part, last], format="csr") if self.fit_intercept else part
             else:
-                wide = np.ones((len(part), self.shape[1]))
-                wide[:, :d] = part
-                yield rows, wide
+                yield rows, widened(part, self.shape[1], self.intercept_scaling)
 
     def rows(self, rows, factor=1.0):
         """The loss of some rows alone, at the same probabilities, weights times a factor."""

@@ -138,6 +138,7 @@ def softmax_regression(
     *,
     sample_weight: np.ndarray | None = None,
     fit_intercept: bool = False,
+    intercept_scaling: float = 1.0,
     tol: float = 1e-6,
     max_iter: int = 100,
     verbose: int = 0,
@@ -155,7 +156,9 @@ def softmax_regression(
     C : float > 0
     sample_weight : (n,) non-negative, optional
     fit_intercept : bool
-        Whether to add a constant feature 1, regularized like the others, without a copy of X.
+        Whether to add a constant feature, regularized like the others, without a copy of X.
+    intercept_scaling : float
+        Size of the constant feature: the intercept is this times its weight.
     tol : float
         Relative completeness error at which to stop.
     max_iter : int
@@ -181,7 +184,7 @@ def softmax_regression(
     s = np.ones(n) if sample_weight is None else sample_weight
     # the two rows +-w/2 have half the squared norm of w
     penalty = np.full(X.shape[1] + fit_intercept, (2.0 if K == 2 else 1.0) / C)
-    loss = SoftmaxLoss(X, q, s, penalty, fit_intercept)
+    loss = SoftmaxLoss(X, q, s, penalty, fit_intercept, intercept_scaling)
     theta, error, step, n_iter, converged = newton(
         loss, np.zeros(loss.shape), tol, max_iter, complete=True, verbose=verbose
     )
@@ -194,7 +197,7 @@ def softmax_regression(
             stacklevel=2,
         )
     d = X.shape[1]
-    intercept = theta[:, d] if fit_intercept else np.zeros(K)
+    intercept = intercept_scaling * theta[:, d] if fit_intercept else np.zeros(K)
     # rounding depends on a row's place: equal rows take the probabilities of their first
     first = first_equal(X)
     residuals = s[:, None] * (q - loss.probabilities[first])

@@ -110,13 +110,17 @@ def fit_head(explainer, loss):
         )
     d = loss.X.shape[1]
     coef = theta[:, :d]
-    intercept = theta[:, d] if loss.fit_intercept else np.zeros(len(theta))
+    intercept = np.zeros(len(theta))
+    if loss.fit_intercept:
+        intercept = loss.intercept_scaling * theta[:, d]
     if len(theta) == 2:
         coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
     return Head(coef, intercept, explainer.classes_, explainer.class_weight, max(1, n_iter))
 
 
-def theta_of(head, fit_intercept):
+def theta_of(head, fit_intercept, intercept_scaling=1.0):
     """Weights of the K logits, (K, D), summing to zero over classes."""
-    out = np.column_stack([head.coef, head.intercept]) if fit_intercept else head.coef
+    out = head.coef
+    if fit_intercept:
+        out = np.column_stack([out, head.intercept / intercept_scaling])
     return np.concatenate([-out / 2, out / 2]) if len(out) == 1 else out - out.mean(axis=0)

@@ -12,6 +12,7 @@ from .._arrays import batches, decision, full, squared_norms
 from .._arrays.checks import check_workers
 from .._arrays.conjugate_gradients import conjugate_gradients
 from .._softmax.hessian import Cholesky, check_determined, preconditioner
+from .._softmax.loss import widened
 from .._softmax.newton import DIRECT, newton
 from . import _scoring
 
@@ -23,13 +24,7 @@ REFIT_STEPS = 100
 
 def row_sizes(loss):
     """Norms of the rows, the constant feature included."""
-    return np.sqrt(squared_norms(loss.X, float(loss.fit_intercept)))
-
-
-def widened(X, width):
-    """Rows in float64, with the constant feature if the head is as wide."""
-    part = full(X).astype(np.float64)
-    return np.column_stack([part, np.ones(len(part))]) if width > part.shape[1] else part
+    return np.sqrt(squared_norms(loss.X, loss.intercept_scaling**2 if loss.fit_intercept else 0.0))
 
 
 class InfluenceKernel(_scoring.ProductKernel):
@@ -40,13 +35,18 @@ class InfluenceKernel(_scoring.ProductKernel):
         super().__init__(residuals, np.arange(n), inverse.loss.X, n)
         self.inverse = inverse
 
-    def _seeds(self, X, V):
-        V = V - V.mean(axis=1, keepdims=True)
-        return V[:, :, None] * widened(X, self.inverse.loss.shape[1])[:, None, :]
+    def _wide(self, X):
+        loss = self.inverse.loss
+        return widened(full(X), loss.shape[1], loss.intercept_scaling)
 
     def left(self, X, group, rows):
-        """H^-1 (v (x) phi) of test rows."""
-        return self.inverse.solve(self._seeds(X, group.weights[rows]))
+        """H^-1 (v (x) phi) of test rows, the last column times the size of the constant."""
+        V = group.weights[rows]
+        V = V - V.mean(axis=1, keepdims=True)
+        out = self.inverse.solve(V[:, :, None] * self._wide(X)[:, None, :])
+        if self.inverse.loss.fit_intercept:
+            out[:, :, -1] *= self.inverse.loss.intercept_scaling
+        return out
 
     def aggregate(self, X, target, weights):
         """sum_j weights_j T[j, :], by one solve."""
@@ -56,7 +56,7 @@ class InfluenceKernel(_scoring.ProductKernel):
         V = V - V.mean(axis=1, keepdims=True)
         total = np.zeros((K, D))
         for rows in batches(X.shape[0], 1024):
-            total += V[rows].T @ widened(X[rows], D)
+            total += V[rows].T @ self._wide(X[rows])
         found = self.inverse.solve(total[None])[0]
         return np.einsum("ik,ik->i", self.right, loss.logits(found))
 
@@ -74,8 +74,7 @@ class InfluenceKernel(_scoring.ProductKernel):
         place = place.reshape(indices.shape)
         height = max(1, 2**22 // np.prod(self.inverse.loss.shape))
         for part in batches(len(distinct), height):
-            right = self.right[distinct[part]]
-            seeds = widened(self.vectors[distinct[part]], self.inverse.loss.shape[1])
+right, seeds = self.right[distinct[part]], self._wide(self.vectors[distinct[part]])
             found = self.inverse.solve(right[:, :, None] * seeds[:, None, :])[:, :, :d]
             for j, q in zip(*np.nonzero((place >= part.start) & (place < part.stop)), strict=True):
                 direction = weights[j] @ found[place[j, q] - part.start]
@@ -194,8 +193,8 @@ def refits(loss, start, groups, n_jobs, verbose):
     return [change for change, _ in found]
 
 
-def outputs(X, V, change):
+def outputs(loss, X, V, change):
     """V . (change phi) of each row, in float64."""
     d = X.shape[1]
-    intercept = change[:, d] if change.shape[1] > d else 0.0
+    intercept = loss.intercept_scaling * change[:, d] if loss.fit_intercept else 0.0
     return np.einsum("jk,jk->j", V, decision(X, change[:, :d], intercept))

@@ -272,7 +272,7 @@ class InfluenceExplainer(SoftmaxExplainer):
         self._head = fit_head(self, loss) if head is None else head
         self.n_iter_ = self._head.n_iter
         self.coef_, self.intercept_ = self._head.coef, self._head.intercept
-        self._theta = theta_of(self._head, fit_intercept)
+        self._theta = theta_of(self._head, fit_intercept, size)
         residuals = loss.at(loss.logits(self._theta))
         terms = np.linalg.norm(residuals, axis=1) @ row_sizes(loss)
         gradient = np.linalg.norm(loss.gradient(self._theta, residuals))
@@ -353,7 +353,7 @@ class InfluenceExplainer(SoftmaxExplainer):
         group = check_group(indices, self.n_samples_fit_, "indices")
         check_removable([group], self._loss, self._inverse.damping)
         step = group_step(self._inverse, group)
-        return outputs(X, V, step)
+        return outputs(self._loss, X, V, step)
 
     def leave_one_out(
         self, X, X_train, y_train, sample_weight=None, *, rows=None, target=None, n_jobs=None
@@ -395,9 +395,10 @@ class InfluenceExplainer(SoftmaxExplainer):
         )
         fitted = self._loss
         q = np.eye(len(self.classes_))[codes]
-        loss = SoftmaxLoss(X_train, q, weight, fitted.penalty, fitted.fit_intercept)
+        size = fitted.intercept_scaling
+        loss = SoftmaxLoss(X_train, q, weight, fitted.penalty, fitted.fit_intercept, size)
         n = self.n_samples_fit_
         groups = check_groups(range(n) if rows is None else rows, n)
         check_removable(groups, loss)
         steps = refits(loss, self._theta, groups, n_jobs, self.verbose)
-        return np.column_stack([outputs(X, V, step) for step in steps])
+        return np.column_stack([outputs(loss, X, V, step) for step in steps])
