@@ -55,7 +55,7 @@ def test_parameters_set_after_fit_wait_for_the_next_fit(name):
 
 
 # models, whose attributions are; seconds
-NOT_COMPARED = {"estimator_", "estimators_", "cv_results_", "path_"}
+NOT_COMPARED = {"estimator_", "estimators_", "cv_results_", "path_", "explainers_", "columns_"}
 
 
 def state(e):

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 import reference
 from cases import (
+    COEF,
     HEADS,
-    LINEAR,
     TARGETED,
     assert_close,
     attributions,
@@ -129,7 +129,7 @@ def test_numbers_are_no_labels_of_strings(name):
         fitted(name, 2).attribute(problem(2)[2], 1)
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", COEF)
 @n_classes
 @layouts
 def test_predictions_of_heads(name, K, layout):

@@ -6,7 +6,6 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, logits, squared_norms, total_variance
@@ -313,11 +312,13 @@ class LinearHead(ClassifierMixin, BaseEstimator):
             classes, coef, intercept = classes[order], -coef, -intercept
         if K == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
-        check_scalar(self.temperature, "temperature", Real, min_val=0, include_boundaries="neither")
+        T = self.temperature
+        if isinstance(T, bool) or not isinstance(T, Real) or not 0 < T < np.inf:
+            raise ValueError(f"temperature must be a positive number, got {T!r}")
         with np.errstate(over="ignore"):
-            coef, intercept = coef / self.temperature, intercept / self.temperature
+            coef, intercept = coef / T, intercept / T
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
-            raise ValueError(f"temperature={self.temperature!r} is too small for these weights")
+            raise ValueError(f"temperature={T!r} is too small for these weights")
         return coef, intercept, classes
 
     @property

@@ -74,7 +74,7 @@ class InfluenceKernel(_scoring.ProductKernel):
         place = place.reshape(indices.shape)
         height = max(1, 2**22 // np.prod(self.inverse.loss.shape))
         for part in batches(len(distinct), height):
-right, seeds = self.right[distinct[part]], self._wide(self.vectors[distinct[part]])
+            right, seeds = self.right[distinct[part]], self._wide(self.vectors[distinct[part]])
             found = self.inverse.solve(right[:, :, None] * seeds[:, None, :])[:, :, :d]
             for j, q in zip(*np.nonzero((place >= part.start) & (place < part.stop)), strict=True):
                 direction = weights[j] @ found[place[j, q] - part.start]

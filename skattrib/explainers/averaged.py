@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from sklearn.base import _fit_context, clone
 from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils.metaestimators import _BaseComposition, available_if
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._arrays import batches
 from .._arrays.checks import plain_array
@@ -16,7 +16,7 @@ from ._base import BaseExplainer, check_training_data
 from ._heads import HeadExplainer, SoftmaxExplainer
 
 # floats of a block of test rows x training rows
-BLOCK = 2**20
+BLOCK = 2**19
 
 
 def _all_have(name):
@@ -262,7 +262,15 @@ class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
         """Columns as a slice where they are one, so that they are no copy, or else integers."""
         if callable(columns):
             columns = columns(given)
-        at = np.asarray(_get_column_indices(given if hasattr(given, "columns") else X, columns))
+        if isinstance(columns, slice) and columns == slice(None):
+            columns = slice(0, X.shape[1])
+        try:
+            at = _get_column_indices(given if hasattr(given, "columns") else X, columns)
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"columns of explainer {name!r} are not among the {X.shape[1]} of X: {error}"
+            ) from error
+        at = np.asarray(at)
         if not at.size:
             raise ValueError(f"explainer {name!r} has no columns")
         if len(set(at.tolist())) < at.size:
@@ -292,10 +300,9 @@ class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
         return votes.argmax(axis=1)
 
     def _check_logit_weights(self, target, m):
-        checked = target
-        for member in self.explainers_:
-            checked = member._check_logit_weights(target, m)
-        return checked
+        if not _all_have("decision_function")(self):
+            return BaseExplainer._check_logit_weights(self, target, m)
+        return super()._check_logit_weights(target, m)
 
     def _check_candidates(self, k, target):
         for member in self.explainers_:
@@ -349,5 +356,6 @@ class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
     @property
     def self_influence_(self) -> np.ndarray:
         """The average of the members' self-influence, (n_samples_fit_,)."""
+        check_is_fitted(self, "n_samples_fit_")
         weighted = zip(self.explainers_, self.weights_, strict=True)
         return sum(weight * member.self_influence_ for member, weight in weighted if weight > 0)
