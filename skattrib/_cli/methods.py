@@ -17,7 +17,10 @@ SIGN = (
     "A positive value raises the explained decision value, a negative one lowers it; the unit is\n"
     "that of the decision value"
 )
-SUM = f"{SIGN}, and over all training rows the values sum to it."
+SUM = (
+    f"{SIGN}. The values of all training rows and the base value, which is the\n"
+    "head's intercept, sum to it."
+)
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,8 @@ def _completeness(study, case):
         return None
     codes = np.searchsorted(case.fitted.classes_, case.predicted)
     outputs = of_class(case.fitted.decision_function(study.X_test), codes)
+    if hasattr(case.fitted, "base_value"):
+        outputs = outputs - case.fitted.base_value(study.X_test, case.predicted)
     return scores.completeness_error(case.T, outputs, **study.interval)
 
 

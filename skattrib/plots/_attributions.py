@@ -278,13 +278,13 @@ class FeatureSharesDisplay(Display):
         check_explainer(explainer)
         x = _one_row(x)
         check_scalar(index, "index", Integral)
-        shares = explainer.decompose(x, np.full((1, 1), index), target=target)
-        total = full(explainer.attribute(x, target)[[0]][:, [index]])
+        shares = full(explainer.decompose(x, np.full((1, 1), index), target=target)).ravel()
+        total = float(full(explainer.attribute(x, target)[[0]][:, [index]])[0, 0])
+        if abs(total - shares.sum()) <= 1e-5 * np.abs(shares).sum():
+            total = None  # no more than rounding is left for an intercept
         if feature_names is None:
             feature_names = getattr(explainer, "feature_names_in_", None)
-        return cls.from_predictions(
-            shares[0, 0], feature_names=feature_names, total=float(total[0, 0]), k=k, ax=ax
-        )
+        return cls.from_predictions(shares, feature_names=feature_names, total=total, k=k, ax=ax)
 
     @classmethod
     def from_predictions(cls, shares, *, feature_names=None, total=None, k=10, ax=None):
