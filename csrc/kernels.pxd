@@ -19,7 +19,7 @@ cdef extern from "kernels.h" nogil:
         const int32_t *y
         const double *cap
         const double *step
-        int bias
+        double bias
         void *w
         int64_t stride
         void *b
