@@ -309,7 +309,7 @@ def digits():
     X = X / 16
 
     def attributions(name):
-        options = {"leverage_correction": False, "random_state": 0}
+        options = {"C": 1.0, "leverage_correction": False, "random_state": 0}
         return (
             InfluenceExplainer(inverse=name, **options).fit(X[:400], y[:400]).attribute(X[400:410])
         )

@@ -70,6 +70,7 @@ FLOORS = {
     "explainers.similarity": 9,
     "explainers.datamodels": 9,
     "explainers.dual_view_cv": 10,
+    "explainers.averaged": 8,
     "explainers": 11,
     # what is made of them
     "plots._axes": 12,

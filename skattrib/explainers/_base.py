@@ -16,7 +16,9 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import check_scalar, compute_class_weight, compute_sample_weight
+from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -24,6 +26,7 @@ from .._arrays.checks import canonical_csr, check_plain, codes_of, plain_array
 from . import _scoring
 
 __all__ = [
+    "BaseComposition",
     "BaseExplainer",
     "HasMethods",
     "Interval",
@@ -32,13 +35,19 @@ __all__ = [
     "check_rows",
     "check_training_data",
     "check_weights",
+    "column_indices",
     "fit_context",
+    "fit_context_of_parts",
 ]
 
 F = TypeVar("F", bound=Callable)
 
 # decorates `fit`: parameters are checked against `_parameter_constraints`
 fit_context: Callable[[F], F] = _fit_context(prefer_skip_nested_validation=True)
+fit_context_of_parts: Callable[[F], F] = _fit_context(prefer_skip_nested_validation=False)
+
+# what ColumnTransformer is made of
+BaseComposition, column_indices = _BaseComposition, _get_column_indices
 
 
 # scikit-learn looks for NaN in the sum of the rows, which huge values turn into inf - inf: its

@@ -34,7 +34,7 @@ def scaled_penalty(C, X, weight, multiple=1.0):
     if variance == 0.0:
         # equal rows: nothing depends on C but the share of the intercept
         variance = float(np.average(squared_norms(X, 0.0), weights=weight)) or 1.0
-    if not 1e-250 < variance < 1e250:
+    if not 1e-145 < variance < 1e145:
         raise ValueError(
             f"the variance of the rows is {variance:.1e}, of which C='scale' cannot take the "
             "inverse: scale the features, or give C as a number"

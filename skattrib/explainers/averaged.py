@@ -4,15 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import _fit_context, clone
-from sklearn.utils._indexing import _get_column_indices
-from sklearn.utils.metaestimators import _BaseComposition, available_if
+from sklearn.base import clone
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._arrays import batches
 from .._arrays.checks import plain_array
 from . import _scoring
-from ._base import BaseExplainer, check_training_data
+from ._base import (
+    BaseComposition,
+    BaseExplainer,
+    check_training_data,
+    column_indices,
+    fit_context_of_parts,
+)
 from ._heads import HeadExplainer, SoftmaxExplainer
 
 # floats of a block of test rows x training rows
@@ -93,7 +98,7 @@ def columns_of(X, columns):
     return part if sp.issparse(part) else np.ascontiguousarray(part)
 
 
-class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
+class AveragedExplainer(BaseComposition, SoftmaxExplainer):
     """Averages the attributions of explainers, each fitted to its own columns of the rows.
 
     For features of several networks, or of several layers, side by side in one X: an average
@@ -187,7 +192,7 @@ class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
         """Set parameters of this, an explainer by its name, or its ``name__parameter``."""
         return self._set_params("_members", **params)
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context_of_parts
     def fit(self, X, y, sample_weight=None) -> "AveragedExplainer":
         """Fit clones of all explainers, each to its columns.
 
@@ -260,12 +265,13 @@ class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
 
     def _columns(self, given, X, name, columns):
         """Columns as a slice where they are one, so that they are no copy, or else integers."""
+        given = given if hasattr(given, "shape") else X
         if callable(columns):
             columns = columns(given)
         if isinstance(columns, slice) and columns == slice(None):
             columns = slice(0, X.shape[1])
         try:
-            at = _get_column_indices(given if hasattr(given, "columns") else X, columns)
+            at = column_indices(given if hasattr(given, "columns") else X, columns)
         except (IndexError, TypeError, ValueError) as error:
             raise ValueError(
                 f"columns of explainer {name!r} are not among the {X.shape[1]} of X: {error}"
