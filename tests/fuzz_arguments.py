@@ -539,7 +539,9 @@ def find_issues(X, y, ids, k, n_neighbors, kind):
     """`find_label_issues` of an explainer fitted to right data."""
     rng = np.random.default_rng(0)
     explainers = [sk.DualViewExplainer(), sk.RepresenterExplainer(), sk.SimilarityExplainer()]
-    explainer = explainers[kind if kind in (0, 1, 2) else 0].fit(X_OF(rng), np.arange(N) % K)
+    # not `in`, which would compare whatever is given, broken sparse matrices too
+    kind = kind if isinstance(kind, int) and 0 <= kind < 3 else 0
+    explainer = explainers[kind].fit(X_OF(rng), np.arange(N) % K)
     return sk.find_label_issues(explainer, X, y, ids=ids, k=k, n_neighbors=n_neighbors)
 
 

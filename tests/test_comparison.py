@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils import Bunch
@@ -270,6 +271,9 @@ def test_explainers_are_not_fitted_themselves(result):
         ({"estimator": Ridge()}, "Ridge is no classifier"),
         ({"y_test": Y_TEST.astype(str)}, "y and y_test must hold labels of one kind"),
         ({"metrics": "class_detection"}, r"list of names, such as \['class_detection'\]"),
+        ({"metrics": FrozenEstimator(LogisticRegression())}, "metrics must be a list of names"),
+        ({"metrics": sparse.csr_array(np.eye(2))}, "metrics must be a list of names"),
+        ({"metrics": np.array([])}, "metrics is empty: name one or more of class_detection"),
         ({"subset_truth": Bunch(output="decision")}, "one class a row, not of all"),
         ({"metrics": ["lds"]}, "there is no metric 'lds'; choose from class_detection"),
         ({"metrics": ["linear_datamodeling"]}, "needs an estimator to retrain, or subset_truth"),

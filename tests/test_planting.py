@@ -150,7 +150,7 @@ def test_others_is_a_bool(others):
         plant_shortcut(np.zeros((400, 2)), Y, "bee", others=others)
 
 
-@pytest.mark.parametrize("groups", [5, [1, 2], [[["ant"]], ["bee"]]])
+@pytest.mark.parametrize("groups", [5, [1, 2], [[["ant"]], ["bee"]], ["ant"]])
 def test_groups_are_lists_of_labels(groups):
     with pytest.raises(TypeError, match="groups must map labels to groups, or be lists"):
         merge_classes(Y, groups)

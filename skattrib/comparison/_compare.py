@@ -121,7 +121,7 @@ def compare_explainers(
             For each metric but the last three, 1 for the best score; ties share the mean of their
             ranks.
         average_rank : ndarray of shape (n_explainers,)
-            Mean over those metrics that the explainer has.
+            Mean over those metrics that the explainer has; NaN if it has none that is ranked.
         n_test : int
 
     Raises

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import metrics as scores
 from .._arrays import of_class
+from .._arrays.checks import entries
 
 
 @dataclass(frozen=True)
@@ -212,9 +213,10 @@ def choose(names, study):
             for metric in REGISTRY
             if not metric.on_request and study.lacking(metric.needs) is None
         ]
-    if isinstance(names, str) or not np.iterable(names):
-        raise ValueError(f"metrics must be a list of names, such as [{names!r}].")
     known, chosen = {metric.name: metric for metric in REGISTRY}, []
+    names = entries(names, "metrics", "names")
+    if not names:
+        raise ValueError(f"metrics is empty: name one or more of {', '.join(known)}.")
     for name in names:
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"there is no metric {name!r}; choose from {', '.join(known)}.")
