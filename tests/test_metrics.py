@@ -686,6 +686,72 @@ def test_completeness_error_of_tiny_and_huge_outputs(scale):
     assert completeness_error(TIED * scale, outputs * scale) == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_sums_of_the_completeness_error_may_overflow(container):
+    T = np.full((2, 10), 1.5e308) * [[1.0], [-1.0]]
+    found = completeness_error(container(T), [1.5e308, -0.75e308])
+    assert found == pytest.approx(14.25 / np.sqrt((1.5**2 + 0.75**2) / 2), rel=1e-12)
+    assert completeness_error(container(T), T[:, 0]) == pytest.approx(9, rel=1e-12)
+    assert completeness_error(container(T), [1e-320, 0.0]) == np.inf
+
+
+@pytest.mark.filterwarnings("error")
+def test_outputs_of_any_size():
+    small, large = 1e-320 * np.arange(1, 9), 1e308 * np.arange(-0.5, 1.5, 0.25)
+    for one, other in [(small, large), (large, small)]:
+        assert faithfulness(one, other).correlation == pytest.approx(1, rel=1e-3)
+    result = completeness_error(np.eye(8), small, confidence=0.9, random_state=0)
+    assert result == {"score": np.inf, "low": np.inf, "high": np.inf}
+
+
+@pytest.mark.filterwarnings("error")
+def test_slopes_of_any_size():
+    effects = np.array([[1.0, -2.0, 3.0]])
+    assert leave_one_out_agreement(1e300 * effects, 1e-300 * effects).slope == np.inf
+    assert leave_one_out_agreement(1e-300 * effects, 1e300 * effects).slope == 0
+    # the quotient of the largest values is beyond float64, the slope is not
+    T, x = np.array([[0.0, 1.7e308], [1e-3, 0.0]]), np.array([[0.0, 0.1], [0.9, 0.0]])
+    line = np.polyfit(x.ravel(), T.ravel() / 1e300, 1)[0]
+    assert leave_one_out_agreement(T, x).slope == pytest.approx(line * 1e300)
+    groups = [[0, 1], [2, 3], [4]]
+    halves = np.repeat(0.5e308 * effects, 2, axis=1)[:, :5]
+    found = leave_one_out_agreement(halves, effects, rows=groups)
+    expected = leave_one_out_agreement(halves / 1e308, effects, rows=groups)
+    assert found.correlation == pytest.approx(expected.correlation)
+    assert found.slope == pytest.approx(expected.slope * 1e308)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [-1e30, 1e-30, 1.0])
+def test_attributions_that_are_equal_but_for_rounding_rank_nothing(container, dtype, scale):
+    rng = np.random.default_rng(0)
+    equal = np.full(TIED.shape, 0.1 * scale, dtype=dtype)
+    noisy = np.where(rng.integers(0, 2, TIED.shape), np.nextafter(equal, dtype(np.inf)), equal)
+    more = equal + 2000 * (noisy - equal)
+    noisy[2:, 0] = equal[2:, 0] = -np.inf
+    assert len(np.unique(noisy)) == 3
+    T, even = container(noisy), container(equal)
+
+    def ranked(T):
+        return [
+            class_detection_score(T, Y_TRAIN, TARGETS),
+            subclass_detection_score(T, Y_TRAIN, TARGETS),
+            shortcut_detection_score(T, FLIPPED),
+            top_k_overlap(T, OTHER, k=2),
+            top_k_overlap(OTHER, T, k=2),
+            stability([T, OTHER], k=2).rank_correlation,
+            stability([T, T], k=2).rank_correlation,
+        ]
+
+    assert_array_equal(ranked(T), ranked(even))
+    assert ranked(T)[-2:] == [0, 0]
+    # a thousand times as much is no rounding
+    more = container(more)
+    assert stability([more, more], k=2).rank_correlation > 0.9
+
+
 def test_mass_is_reached_despite_rounding():
     for n_rows in (10, 20, 1000):
         assert sparsity(np.full((1, n_rows), 0.1)).rows_for_mass == [0.9 * n_rows]

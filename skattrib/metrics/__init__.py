@@ -7,12 +7,7 @@ a tie counts as its expected score. With ``confidence=0.95`` a score comes as a 
 `low` and `high` of its bootstrap interval, each in the form of the score.
 """
 
-from ._agreement import (
-    completeness_error,
-    faithfulness,
-    leave_one_out_agreement,
-    linear_datamodeling_score,
-)
+from ._agreement import leave_one_out_agreement, linear_datamodeling_score
 from ._curves import coreset_curve, debugging_curve, pruning_curve
 from ._detection import (
     class_detection_score,
@@ -21,6 +16,7 @@ from ._detection import (
     shortcut_detection_score,
     subclass_detection_score,
 )
+from ._fidelity import completeness_error, faithfulness
 from ._selection import sparsity, stability, top_k_overlap
 from ._supports import data_removal_support, mislabel_support
 

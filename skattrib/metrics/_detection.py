@@ -17,7 +17,7 @@ from ._checks import (
     row_blocks,
 )
 from ._intervals import mean_with_interval, with_interval
-from ._ranks import global_levels
+from ._ranks import evened, global_levels
 
 
 def class_detection_score(
@@ -62,7 +62,8 @@ def class_detection_score(
     Notes
     -----
     Where several training rows tie for the top, the test row counts as the share of them that
-    has the explained class; an all-zero row ties everywhere.
+    has the explained class; an all-zero row ties everywhere, and so does one that is constant but
+    for rounding.
 
     References
     ----------
@@ -333,8 +334,9 @@ def _top_share(T, train_codes, test_codes):
     if not sparse.issparse(T):
         share = np.empty(m)
         for rows, values in row_blocks(T):
+            check_has_candidates(values.max(axis=1))
+            values = evened(values)
             peak = values.max(axis=1, keepdims=True)
-            check_has_candidates(peak)
             top = values == peak
             hit = top & (train_codes == test_codes[rows, None])
             share[rows] = hit.sum(axis=1) / top.sum(axis=1)
@@ -345,7 +347,11 @@ def _top_share(T, train_codes, test_codes):
     same = train_codes[T.indices] == test_codes[row]
     peak = T.max(axis=1).toarray().ravel()  # of the zeros that are not stored, too
     check_has_candidates(peak)
-    top = T.data == peak[row]
+    low = T.copy()
+    low.data[low.data == -np.inf] = np.inf
+    low = np.minimum(low.min(axis=1).toarray().ravel(), peak)
+    even = peak / 2 - low / 2 <= np.finfo(T.dtype).eps * np.maximum(abs(peak), abs(low))
+    top = (T.data == peak[row]) | (even[row] & (T.data > -np.inf))
     n_top = np.bincount(row[top], minlength=m)
     n_hit = np.bincount(row[top & same], minlength=m)
     code_counts = np.bincount(train_codes, minlength=test_codes.max() + 1)

@@ -46,6 +46,22 @@ def levels_of_sums(sums, rtol, scale=None):
     return levels
 
 
+def evened(values):
+    """Rows of values; those of them that vary by no more than rounding are made constant.
+
+    But for entries of -inf, which stay excluded.
+    """
+    ranked = values > -np.inf
+    low = values.min(axis=1, initial=np.inf, where=ranked)
+    high = values.max(axis=1)
+    with np.errstate(invalid="ignore"):  # of rows without candidates
+        even = high / 2 - low / 2 <= np.finfo(values.dtype).eps * np.maximum(abs(high), abs(low))
+    even &= high > low
+    if not even.any():
+        return values
+    return np.where(even[:, None] & ranked, high[:, None], values)
+
+
 def shuffled_order(scores, rng):
     """Training rows from the highest score down, ties in random order, without rows at -inf."""
     shuffled = rng.permutation(len(scores))

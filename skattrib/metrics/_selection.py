@@ -8,10 +8,10 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.utils import Bunch
 
-from ._agreement import row_correlations
 from ._checks import Attributions, check_attributions, check_k, dense_blocks, row_blocks
+from ._correlations import row_correlations
 from ._intervals import mean_with_interval, with_interval
-from ._ranks import top_k_chances
+from ._ranks import evened, top_k_chances
 
 
 def sparsity(
@@ -139,7 +139,8 @@ def top_k_overlap(
     Notes
     -----
     Ties for the last places count as the overlap expected when both methods break theirs at
-    random, independently: two all-zero rows overlap by k / n.
+    random, independently: two all-zero rows overlap by k / n, and so do rows that are constant but
+    for rounding.
 
     Examples
     --------
@@ -186,7 +187,8 @@ def stability(
         rank_correlation : float
             Spearman correlation of the attributions of a test row between two seeds, with
             average ranks for ties, over the training rows that both rank; averaged over test
-            rows and pairs of seeds. Chance is 0, which is what a constant row counts as.
+            rows and pairs of seeds. Chance is 0, which is what a row counts as that is constant,
+            but for rounding.
         top_k_overlap : float
             :func:`top_k_overlap` averaged over pairs of seeds; chance is k / n.
         low, high : :class:`~sklearn.utils.Bunch`
@@ -238,7 +240,7 @@ def _check_same_shape(A, B, name, first="attributions"):
 
 def _blocks_of_both(A, B):
     for (rows, a), (_, b) in zip(dense_blocks(A), dense_blocks(B), strict=True):
-        yield rows, a, b
+        yield rows, evened(a), evened(b)
 
 
 def _overlaps(A, B, k):
