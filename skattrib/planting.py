@@ -222,11 +222,13 @@ def plant_shortcut(
             f"no row is of {'another class than' if others else 'class'} {marked_class!r}; "
             "there is nothing to mark."
         )
-    value = X.max() if value is None else value
+    value = _largest(X) if value is None else value
     if plain_array(value, "value").ndim:
         raise ValueError(f"value is {value!r}; expected one number.")
     if value != value:
         raise ValueError("the largest value of X is missing, for X has NaN; give `value`.")
+    if isinstance(value, Real) and not np.isfinite(float(value)):
+        raise ValueError("value is infinite, or the largest of X is; give a finite `value`.")
     if not _holds(X.dtype, value):
         raise ValueError(f"value {value} cannot be held by X of type {X.dtype}.")
     size = round(fraction * len(candidates))
@@ -247,6 +249,13 @@ def plant_shortcut(
     for row in rows:
         X[row][columns] = value
     return X, has_mark
+
+
+def _largest(X):
+    try:
+        return X.max()
+    except TypeError:
+        raise ValueError("values of X have no largest one: give `value`.") from None
 
 
 def _classes(y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

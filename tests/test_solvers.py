@@ -883,6 +883,8 @@ BAD = {
     "y floats": ({"y": Y3.astype(float)}, "y"),
     "y negative": ({"y": Y3 - 1}, "y"),
     "y beyond n_classes": ({"n_classes": 2}, "y"),
+    "many classes": ({"n_classes": 10**9}, "n_classes is 1,000,000,000, beyond .* without gaps"),
+    "a large label": ({"y": np.where(Y3 == 2, 10**7, Y3)}, "n_classes is 10,000,001, beyond"),
     "one class": ({"y": np.zeros(9, dtype=int)}, "class"),
 }
 
