@@ -385,6 +385,7 @@ def choose(rng):
             metrics.shortcut_detection_score: {
                 "attributions": T,
                 "has_shortcut": flags,
+                "kind": pick(rng, "top", "average_precision"),
                 **interval,
             },
             metrics.mislabel_detection_score: {
@@ -415,6 +416,7 @@ def choose(rng):
                 **interval,
             },
             metrics.sparsity: {"attributions": T, "mass": 0.9, **interval},
+            metrics.top_k_cardinality: {"attributions": T, "k": 3},
             metrics.top_k_overlap: {
                 "attributions": T,
                 "other_attributions": T + 0.1,

@@ -55,6 +55,7 @@ FLOORS = {
     "metrics._curves": 3,
     "metrics._detection": 3,
     "metrics._fidelity": 3,
+    "metrics._mislabels": 3,
     "metrics._supports": 3,
     "metrics._selection": 3,
     "metrics": 4,

@@ -889,6 +889,14 @@ BAD = {
 }
 
 
+@pytest.mark.filterwarnings("error:overflow")
+def test_a_start_of_tiny_duals():
+    start = np.full((9, 3), -1e-320)
+    found = crammer_singer(X3, Y3, 1.0, dual_init=start, tol=1e-9)
+    expected = crammer_singer(X3, Y3, 1.0, tol=1e-9)
+    assert_allclose(found.coef, expected.coef, atol=1e-4)
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_bad_arguments_are_refused(case):
     change, message = BAD[case]

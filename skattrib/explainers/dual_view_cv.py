@@ -226,8 +226,7 @@ class DualViewExplainerCV(DualViewExplainer):
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
         self.Cs_ = self._grid(X)
         folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
-        if not folds:
-            raise ValueError("cv gives no folds: give a number of folds, or a splitter")
+        folds = _checked_folds(folds, len(codes))
         tasks = (delayed(self._fold)(X, codes, weight, *fold) for fold in folds)
         found = Parallel(n_jobs=check_workers(self.n_jobs, len(folds)))(tasks)
         self.scores_ = np.array([fold["score"] for fold in found])
@@ -303,3 +302,19 @@ class DualViewExplainerCV(DualViewExplainer):
             "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
             "mean_n_support": self.path_["n_support"],
         }
+
+
+def _checked_folds(folds, n):
+    """Training and test rows of each fold, at least one of each."""
+    each, found = np.arange(n), []
+    try:
+        for train, test in folds:
+            found.append((each[np.asarray(train)], each[np.asarray(test)]))
+    except (TypeError, ValueError, IndexError):
+        found = []
+    if not found or any(part.ndim != 1 or not len(part) for fold in found for part in fold):
+        raise ValueError(
+            "cv gives no folds, or other things than pairs of arrays of training and test rows: "
+            "give a number of folds, or a splitter"
+        )
+    return found

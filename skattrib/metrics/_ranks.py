@@ -69,6 +69,27 @@ def shuffled_order(scores, rng):
     return order[scores[order] > -np.inf]
 
 
+def expected_precision(scores, relevant):
+    """Average precision of one order, the mean over all orders of tied rows (McSherry and Najork).
+
+    What scores -inf is never found.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, relevant = scores[order], relevant[order]
+    n = len(scores)
+    new = np.append(True, scores[1:] != scores[:-1])
+    group, first = np.cumsum(new) - 1, np.flatnonzero(new)
+    size = np.diff(np.append(first, n))
+    hits = np.add.reduceat(relevant.astype(np.float64), first)
+    before = np.cumsum(hits) - hits
+    # of a place taken by a relevant row: those before its group, among its ties, and itself
+    place = np.arange(n) - first[group]
+    others = place * ((hits - 1) / np.maximum(size - 1, 1))[group]
+    precision = (before[group] + others + 1) / np.arange(1, n + 1)
+    chance = (hits / size)[group] * (scores > -np.inf)
+    return float(chance @ precision / hits.sum())
+
+
 def top_k_chances(values, k):
     """For each row of values, the probability of each column to be among the k largest.
 
