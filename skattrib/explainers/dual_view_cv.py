@@ -1,5 +1,6 @@
 """DualView with its C chosen by cross-validation along warm-started paths."""
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 import numpy as np
@@ -225,7 +226,10 @@ class DualViewExplainerCV(DualViewExplainer):
         X, codes = check_training_data(self, X, y)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
         self.Cs_ = self._grid(X)
-        folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
+        if isinstance(self.cv, Iterable) and not hasattr(self.cv, "split"):
+            folds = list(self.cv)
+        else:
+            folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
         folds = _checked_folds(folds, len(codes))
         tasks = (delayed(self._fold)(X, codes, weight, *fold) for fold in folds)
         found = Parallel(n_jobs=check_workers(self.n_jobs, len(folds)))(tasks)
