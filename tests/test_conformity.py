@@ -69,7 +69,7 @@ def without_transform(explainer, **parameters):
         def transform(self):
             raise AttributeError("transform")
 
-    return Head(**explainer.get_params() | parameters)
+    return Head(**explainer.get_params(deep=False)).set_params(**parameters)
 
 
 @each_tool_with("sample_weight")
@@ -208,7 +208,8 @@ def test_parameters_round_trip(explainer):
         seed = {"random_state": 0} if has(one, "random_state") else {}
         one = clone(one).set_params(**seed)
         given = one.get_params(deep=False)
-        other = type(one)().set_params(**given)
+        needed = {"explainers": []} if has(one, "explainers") else {}
+        other = type(one)(**needed).set_params(**given)
         assert repr(other) == repr(one)
         assert all(other.get_params(deep=False)[key] is given[key] for key in given)
         T = other.fit(rows, y).transform(FEW)

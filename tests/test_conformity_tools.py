@@ -195,7 +195,7 @@ def test_routed_sample_weight(explainer):
     plain = clone(explainer).fit(SCALED, Y)
     f = expected.decision_function(SCALED)
     assert np.abs(f - plain.decision_function(SCALED)).max() > 1e-3
-    grid = {"tol": [explainer.tol]}
+    grid = {"verbose": [0]}
     with config_context(enable_metadata_routing=True):
         with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
             GridSearchCV(clone(explainer), grid, cv=3).fit(SCALED, Y, sample_weight=WEIGHT)

@@ -238,7 +238,8 @@ def test_a_model_is_distilled(K):
     )
     V = np.eye(K)[np.arange(len(test)) % K]
     outputs = np.sum(V * (with_constant(test, True) @ theta.T), axis=1)
-    assert_allclose(e.attribute(test, V).sum(axis=1), outputs, atol=1e-8)
+    sums = e.attribute(test, V).sum(axis=1) + e.base_value(test, V)
+    assert_allclose(sums, outputs, atol=1e-8)
     other = RepresenterExplainer(FrozenEstimator(forest), C=0.3, tol=1e-10)
     other.fit(X, np.roll(y, 1), weight)
     assert_allclose(other.coef_, e.coef_, atol=1e-12)

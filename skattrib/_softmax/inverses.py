@@ -55,8 +55,8 @@ class Lissa(Inverse):
         V = rng.normal(size=(1, *self.loss.shape))
         V -= V.mean(axis=1, keepdims=True)
         for _ in range(30):
-            V = self.loss.product(V / np.linalg.norm(V), self.damping)
-        return np.linalg.norm(V)
+            V = self.loss.product(V / _norm(V), self.damping)
+        return _norm(V)
 
     def solve(self, V):
         """The series times V; the same rows are sampled in every call."""
@@ -92,7 +92,7 @@ class Arnoldi(Inverse):
         K, D = loss.shape
         start = np.random.default_rng(seed).normal(size=loss.shape)
         start -= start.mean(axis=0)
-        basis = [start.ravel() / np.linalg.norm(start)]
+        basis = [start.ravel() / _norm(start)]
         images = []
         for _ in range(min(n_iter, (K - 1) * D)):
             image = loss.product(basis[-1].reshape(1, K, D), damping).ravel()
@@ -100,8 +100,8 @@ class Arnoldi(Inverse):
             known = np.array(basis)
             rest = image - known.T @ (known @ image)
             rest -= known.T @ (known @ rest)
-            norm = np.linalg.norm(rest)
-            if norm <= 1e-10 * np.linalg.norm(image):
+            norm = _norm(rest)
+            if norm <= 1e-10 * _norm(image):
                 break
             basis.append(rest / norm)
         basis = np.array(basis[: len(images)])
@@ -160,6 +160,11 @@ INVERSES = {
     kind.name: kind
     for kind in (Cholesky, ConjugateGradients, Lissa, Arnoldi, KFAC, EKFAC, DataInf, Identity)
 }
+
+
+def _norm(V):
+    # NumPy's squares the values, which may overflow
+    return la.norm(np.ravel(V), check_finite=False)
 
 
 def make_inverse(name, loss, damping, params, seed):

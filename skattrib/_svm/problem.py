@@ -11,6 +11,8 @@ from .duals import aligned_zeros, merge_repeated
 
 # C s (||x||^2 + bias^2) from which duals, in double, no longer resolve a unit of the margin
 MOST_DIFFICULT = 1e24
+# weights of so many are eight megabytes a feature
+MOST_CLASSES = 1_000_000
 
 
 class SVMProblem:
@@ -174,8 +176,10 @@ def _checked_labels(y, n, n_classes):
     if not (n_classes is None or isinstance(n_classes, Integral)):
         raise TypeError(f"n_classes must be an integer or None, got {n_classes!r}")
     K = int(y.max()) + 1 if n_classes is None else int(n_classes)
-    if not K < 2**31:
-        raise ValueError(f"n_classes is {K}, beyond what 32 bits hold")
+    if K > MOST_CLASSES:
+        raise ValueError(
+            f"n_classes is {K:,}, beyond {MOST_CLASSES:,}: number the classes without gaps"
+        )
     if K < 2 or y.min() < 0 or y.max() >= K:
         raise ValueError(
             f"y must lie in 0..n_classes - 1 with at least two classes; n_classes is {K}, "

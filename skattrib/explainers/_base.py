@@ -4,6 +4,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from inspect import signature
 from numbers import Integral, Real
+from types import SimpleNamespace
 from typing import TypeVar
 
 import numpy as np
@@ -174,6 +175,13 @@ class BaseExplainer(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    def _get_fitted_attr_html(self, doc_link=""):
+        """Attributes that notebooks show: those at hand, not those computed when asked for."""
+        at_hand = SimpleNamespace(**vars(self))
+        shown = BaseEstimator._get_fitted_attr_html(at_hand, doc_link)
+        shown.estimator_class = type(self)
+        return shown
+
     @property
     def _n_features_out(self):
         return self.n_samples_fit_
@@ -228,7 +236,14 @@ class BaseExplainer(
                     f"label a row, or logit weights of shape ({m}, {K})"
                 )
             return _scoring.Target(codes_of(target, self.classes_, "target"))
-        return _scoring.Target(None, self._check_logit_weights(target, m))
+        weights = self._check_logit_weights(target, m)
+        largest = np.abs(weights).max(initial=0.0)
+        if largest > self._largest_norm(X.dtype):
+            raise ValueError(
+                f"logit weights as large as {largest:.1e} are beyond what attributions hold in "
+                f"{X.dtype}: scale the weights in target"
+            )
+        return _scoring.Target(None, weights)
 
     def _check_logit_weights(self, target, m):
         raise ValueError(
@@ -317,7 +332,14 @@ class BaseExplainer(
         weights = plain_array(weights, "weights", np.float64)
         if weights.shape != (X.shape[0],) or not np.isfinite(weights).all():
             raise ValueError(f"weights must be {X.shape[0]} finite numbers, one a row of X")
-        return self._kernel().aggregate(X, target, weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = self._kernel().aggregate(X, target, weights)
+        if np.isnan(sums).any() or np.isposinf(sums).any():
+            raise ValueError(
+                f"sums with weights as large as {np.abs(weights).max():.1e} overflow: scale the "
+                "weights"
+            )
+        return sums
 
     def top_k(
         self, X, k: int = 5, *, target=None, largest: bool = True
