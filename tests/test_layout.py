@@ -37,6 +37,7 @@ FLOORS = {
     "_svm.crammer_singer": 5,
     "_softmax": 0,
     "_softmax.loss": 1,
+    "_softmax.row_space": 2,
     "_softmax.hessian": 2,
     "_softmax.inverses": 3,
     "_softmax.newton": 3,

@@ -5,14 +5,17 @@ from inspect import signature
 
 import numpy as np
 import scipy.linalg as la
+import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import full
 from .._arrays.conjugate_gradients import conjugate_gradients
 from .loss import BATCH_FLOATS, contrasts
 
-# order of H up to which it is factorized: half a gigabyte
+# order up to which matrices are formed unasked, of dense rows and of sparse ones: half a gigabyte
+# and 32 MB. It is also the largest that is formed of sparse rows at all
 LARGEST_ORDER = 8000
+LARGEST_SPARSE_ORDER = 2000
 
 SINGULAR = (
     "the Hessian is singular: features are linearly dependent and the head is not penalized. Give "
@@ -49,6 +52,11 @@ class Inverse:
     def __init__(self, loss, damping=0.0):
         self.loss, self.damping = loss, damping
 
+    @staticmethod
+    def order(loss):
+        """Order of the largest matrix that is formed besides X."""
+        return 0
+
     @classmethod
     def parameters(cls):
         """Names and defaults of what `inverse_params` may hold."""
@@ -81,6 +89,8 @@ class Cholesky(Inverse):
     def __init__(self, loss, damping=0.0, ridge=0.0):
         super().__init__(loss, damping)
         self.Z = contrasts(loss.shape[0])
+        if not ridge:
+            check_rank(loss, damping)
         H = loss.hessian(damping)
         diagonal = np.diag(H).copy()
         if ridge:
@@ -95,10 +105,15 @@ class Cholesky(Inverse):
         self.factor = _cholesky(H, ridge)
 
     @staticmethod
-    def fits(loss):
-        """Whether H is at most of order 8,000."""
+    def order(loss):
+        """(K - 1) D."""
         K, D = loss.shape
-        return (K - 1) * D <= LARGEST_ORDER
+        return (K - 1) * D
+
+    @staticmethod
+    def fits(loss):
+        """Whether H is at most of order 8,000, of sparse rows 2,000."""
+        return Cholesky.order(loss) <= largest_order(loss)
 
     def solve(self, V):
         """H^-1 V."""
@@ -142,12 +157,32 @@ def _cholesky(H, ridge=0.0):
     return factor
 
 
+def largest_order(loss):
+    """Order of matrices that are formed unasked."""
+    return LARGEST_SPARSE_ORDER if sp.issparse(loss.X) else LARGEST_ORDER
+
+
+def check_rank(loss, damping=0.0):
+    """Refuses a loss of more columns without a penalty than rows."""
+    if loss.free_columns(damping) > np.count_nonzero(loss.s):
+        raise la.LinAlgError(SINGULAR)
+
+
 def check_determined(loss, damping=0.0):
-    """Refuses a loss whose H is singular beyond the shift of logits: where the Gram matrix is."""
-    diagonal = loss.penalty + damping
-    if (diagonal > 0).all():
+    """Refuses a loss whose H is singular beyond the shift of logits.
+
+    It is where the Gram matrix of the columns without a penalty is.
+    """
+    free = np.flatnonzero(loss.penalty + damping == 0)
+    if not len(free):
         return
-    gram = loss.gram() + np.diag(diagonal)
+    check_rank(loss, damping)
+    if sp.issparse(loss.X) and len(free) > LARGEST_ORDER:
+        raise la.LinAlgError(
+            f"whether {loss.X.shape[1]:,} sparse features without a penalty are linearly dependent "
+            "takes too large a matrix to tell: give damping > 0, or a penalized head"
+        )
+    gram = loss.gram(free)
     size = np.diag(gram)
     if not (size > 0).all():
         raise la.LinAlgError(SINGULAR)
@@ -183,9 +218,10 @@ class ClassBlocks(Inverse):
 
     @staticmethod
     def fits(loss):
-        """Whether the blocks stay below 1 GB."""
+        """Whether the blocks stay below 1 GB, of sparse rows 128 MB."""
         K, D = loss.shape
-        return K * D * D <= 2**27
+        most = 2**24 if sp.issparse(loss.X) else 2**27
+        return most >= K * D * D
 
     def solve(self, V):
         """The inverse times V."""
@@ -193,6 +229,30 @@ class ClassBlocks(Inverse):
         for k, factor in enumerate(self.factors):
             out[:, k] = la.cho_solve((factor, True), V[:, k].T).T
         return out - out.mean(axis=1, keepdims=True)
+
+
+class Diagonal(Inverse):
+    """H without all that is off its diagonal: the preconditioner of wide sparse rows."""
+
+    preconditions = True
+
+    def __init__(self, loss, damping=0.0):
+        super().__init__(loss, damping)
+        self.update()
+
+    def update(self):
+        """Takes the probabilities of the loss."""
+        self.inverse = self.loss.diagonal()
+        self.inverse += self.loss.penalty + self.damping
+        # columns of zeros hold no gradient: anything does
+        self.inverse[self.inverse == 0] = 1.0
+        np.reciprocal(self.inverse, out=self.inverse)
+
+    def solve(self, V):
+        """The inverse times V."""
+        out = V * self.inverse
+        out -= out.mean(axis=1, keepdims=True)
+        return out
 
 
 class KFAC(Inverse):
@@ -204,6 +264,16 @@ class KFAC(Inverse):
 
     name = "kfac"
     preconditions = True
+
+    @staticmethod
+    def order(loss):
+        """D."""
+        return loss.shape[1]
+
+    @staticmethod
+    def fits(loss):
+        """Always for dense rows; for sparse ones of at most 2,000 columns."""
+        return not sp.issparse(loss.X) or KFAC.order(loss) <= LARGEST_SPARSE_ORDER
 
     def __init__(self, loss, damping=0.0, floor=0.0):
         super().__init__(loss, damping)
@@ -289,4 +359,4 @@ def preconditioner(loss, damping=0.0):
     """The best of the cheap inverses that memory allows."""
     if ClassBlocks.fits(loss):
         return ClassBlocks(loss, damping)
-    return EKFAC(loss, damping, floor=1e-12)
+    return EKFAC(loss, damping, floor=1e-12) if KFAC.fits(loss) else Diagonal(loss, damping)

@@ -5,11 +5,13 @@ from sys import float_info
 
 import numpy as np
 import scipy.linalg as la
+import scipy.sparse as sp
+from sklearn.utils.extmath import row_norms
 
-from .._arrays import full
 from .hessian import (
     EKFAC,
     KFAC,
+    LARGEST_ORDER,
     SINGULAR,
     Cholesky,
     ConjugateGradients,
@@ -92,21 +94,22 @@ class Arnoldi(Inverse):
         K, D = loss.shape
         start = np.random.default_rng(seed).normal(size=loss.shape)
         start -= start.mean(axis=0)
-        basis = [start.ravel() / _norm(start)]
-        images = []
-        for _ in range(min(n_iter, (K - 1) * D)):
-            image = loss.product(basis[-1].reshape(1, K, D), damping).ravel()
-            images.append(image)
-            known = np.array(basis)
-            rest = image - known.T @ (known @ image)
+        steps = min(n_iter, (K - 1) * D)
+        basis, projected = np.empty((steps, K * D)), np.zeros((steps, steps))
+        basis[0] = start.ravel() / _norm(start)
+        for step in range(steps):
+            image = loss.product(basis[step].reshape(1, K, D), damping).ravel()
+            known = basis[: step + 1]
+            projected[: step + 1, step] = projected[step, : step + 1] = known @ image
+            rest = image - known.T @ projected[: step + 1, step]
             rest -= known.T @ (known @ rest)
             norm = _norm(rest)
             if norm <= 1e-10 * _norm(image):
+                basis, projected = known, projected[: step + 1, : step + 1]
                 break
-            basis.append(rest / norm)
-        basis = np.array(basis[: len(images)])
-        projected = basis @ np.array(images).T
-        values, vectors = np.linalg.eigh((projected + projected.T) / 2)
+            if step + 1 < steps:
+                basis[step + 1] = rest / norm
+        values, vectors = np.linalg.eigh(projected)
         kept = slice(max(0, len(values) - rank), None)
         self.values = values[kept]
         if not self.values[0] > 0:
@@ -137,6 +140,12 @@ class DataInf(Inverse):
                 "DataInf inverts each row's matrix alone: with an unpenalized intercept or head, "
                 "give damping > 0"
             )
+        # phi^T penalty^-1 phi
+        root = 1 / np.sqrt(self.diagonal)
+        self.sizes = np.empty(len(loss.s))
+        for rows, part in loss.batches():
+            part = part.multiply(root) if sp.issparse(part) else part * root
+            self.sizes[rows] = row_norms(part, squared=True)
 
     def solve(self, V):
         """The mean of inverses times V."""
@@ -145,10 +154,10 @@ class DataInf(Inverse):
         total = loss.s.sum()
         scaled = V / self.diagonal
         out = np.zeros_like(V)
-        for rows, part in loss.batches():
+        for rows, part in loss.parts(m * K):
             g = loss.probabilities[rows] - loss.q[rows]
             # g_i^T penalty^-1 g_i and g_i^T penalty^-1 V, of the gradients g (x) phi
-            square = np.sum(g**2, axis=1) * (np.square(full(part)) @ (1 / self.diagonal))
+            square = np.sum(g**2, axis=1) * self.sizes[rows]
             inner = np.einsum("imk,ik->im", loss.along(part, scaled), g)
             share = inner * (loss.s[rows] / (1 / total + square) / total)[:, None]
             out += loss.back(part, share[:, :, None] * g[:, None, :])
@@ -171,6 +180,12 @@ def make_inverse(name, loss, damping, params, seed):
     """The inverse of a name; for "auto" the best of the exact ones that memory allows."""
     kind = INVERSES.get(name) or (Cholesky if Cholesky.fits(loss) else ConjugateGradients)
     check_params(kind, params)
+    if sp.issparse(loss.X) and kind.order(loss) > LARGEST_ORDER:
+        others = [repr(name) for name, other in INVERSES.items() if not other.order(loss)]
+        raise ValueError(
+            f"inverse={name!r} takes a dense matrix of order {kind.order(loss):,} for these sparse "
+            f"rows, and {LARGEST_ORDER:,} is the most: choose among {', '.join(others)}"
+        )
     if kind.needs_determined:
         check_determined(loss, damping)
     return kind(loss, damping, **({"seed": seed} if kind.random else {}), **params)

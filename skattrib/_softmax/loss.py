@@ -6,12 +6,13 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import logsumexp
 from sklearn.utils import gen_batches
-from sklearn.utils.extmath import safe_sparse_dot
 
 from .._arrays import full
 
 # floats of a batch of rows in double: it stays in the second-level cache
 BATCH_FLOATS = 2**18
+# and of what products with all of sparse rows come to
+PART_FLOATS = 2**22
 
 
 def contrasts(K):
@@ -37,7 +38,8 @@ class SoftmaxLoss:
 
     theta is (K, D) in float64, D = d + 1 with an intercept (a constant feature, last): the
     intercept of the logits is its weight times its size. Sums over rows are made in batches of
-    rows in float64; X is never copied as a whole.
+    rows in float64; X is never copied as a whole, and sparse rows stay sparse in all but `gram`
+    and `hessian`.
 
     Parameters
     ----------
@@ -64,7 +66,10 @@ class SoftmaxLoss:
         self.probabilities = None
 
     def batches(self, size=BATCH_FLOATS, least=64):
-        """(slice, its rows in float64 with the constant feature), `size` floats at a time."""
+        """(slice, its rows in float64 with the constant feature), `size` floats at a time.
+
+        For matrices as wide as a row squared: of wide sparse rows, `parts` are the way.
+        """
         n, d = self.X.shape
         for rows in gen_batches(n, min(n, max(least, size // d))):
             part = self.X[rows]
@@ -74,6 +79,61 @@ class SoftmaxLoss:
                 yield rows, sp.hstack([part, last], format="csr") if self.fit_intercept else part
             else:
                 yield rows, widened(part, self.shape[1], self.intercept_scaling)
+
+    def parts(self, width):
+        """(slice, rows for `times` and `sums`) of products with `width` vectors.
+
+        Dense rows have the constant feature, as in `batches`. Sparse rows come as they are, so
+        many at a time that (rows, width) stays below 32 MB.
+        """
+        if not sp.issparse(self.X):
+            yield from self.batches()
+            return
+        n = self.X.shape[0]
+        for rows in gen_batches(n, max(64, PART_FLOATS // width)):
+            yield rows, self.X if rows.stop - rows.start == n else self.X[rows]
+
+    def times(self, part, W):
+        """W phi of rows of a part, (b, p) for W of shape (p, D)."""
+        if not sp.issparse(part):
+            return part @ W.T
+        d = part.shape[1]
+        out = part @ np.ascontiguousarray(W[:, :d].T)
+        if self.fit_intercept:
+            out += self.intercept_scaling * W[:, d]
+        return out
+
+    def sums(self, part, F):
+        """sum_i F_i phi_i^T over rows of a part, (p, D) for F of shape (b, p)."""
+        if not sp.issparse(part):
+            return (part.T @ F).T
+        d = part.shape[1]
+        out = np.empty((F.shape[1], self.shape[1]))
+        out[:, :d] = (part.T @ np.ascontiguousarray(F)).T
+        if self.fit_intercept:
+            out[:, d] = self.intercept_scaling * F.sum(axis=0)
+        return out
+
+    def of(self, X, q, s):
+        """A loss of rows with all their features, penalized like this one."""
+        arguments = self.penalty, self.fit_intercept, self.intercept_scaling
+        return SoftmaxLoss(X, q, s, *arguments)
+
+    def project(self, X):
+        """Rows in the coordinates in which the loss has its own."""
+        return X
+
+    def compress(self, theta):
+        """Weights of features as weights of these coordinates."""
+        return theta
+
+    def expand(self, theta):
+        """Weights of these coordinates as weights of features, (..., D)."""
+        return theta
+
+    def free_columns(self, damping=0.0):
+        """How many columns of theta nothing but the rows determines."""
+        return np.count_nonzero(self.penalty + damping == 0)
 
     def rows(self, rows, factor=1.0):
         """The loss of some rows alone, at the same probabilities, weights times a factor."""
@@ -90,28 +150,25 @@ class SoftmaxLoss:
         return other
 
     def along(self, part, V):
-        """Logits that V (m, K, D) gives to rows of a batch, (b, m, K)."""
-        flat = V.reshape(-1, V.shape[2])
-        return safe_sparse_dot(part, flat.T, dense_output=True).reshape(-1, *V.shape[:2])
+        """Logits that V (m, K, D) gives to rows of a part, (b, m, K)."""
+        return self.times(part, V.reshape(-1, V.shape[2])).reshape(-1, *V.shape[:2])
 
     def back(self, part, F):
-        """sum_i F_i (x) phi_i over rows of a batch, (m, K, D) for F of shape (b, m, K)."""
-        flat = F.reshape(len(F), -1)
-        out = safe_sparse_dot(part.T, flat, dense_output=True).T
-        return out.reshape(*F.shape[1:], part.shape[1])
+        """sum_i F_i (x) phi_i over rows of a part, (m, K, D) for F of shape (b, m, K)."""
+        return self.sums(part, F.reshape(len(F), -1)).reshape(*F.shape[1:], self.shape[1])
 
     def logits(self, theta):
         """(n, K), or (n, m) for theta of shape (m, D)."""
         out = np.empty((self.X.shape[0], len(theta)))
-        for rows, part in self.batches():
-            out[rows] = safe_sparse_dot(part, theta.T, dense_output=True)
+        for rows, part in self.parts(len(theta)):
+            out[rows] = self.times(part, theta)
         return out
 
     def against(self, R):
         """sum_i R_i phi_i^T, (K, D) for R of shape (n, K)."""
         out = np.zeros((R.shape[1], self.shape[1]))
-        for rows, part in self.batches():
-            out += safe_sparse_dot(part.T, R[rows], dense_output=True).T
+        for rows, part in self.parts(R.shape[1]):
+            out += self.sums(part, R[rows])
         return out
 
     def value(self, theta, z):
@@ -133,17 +190,28 @@ class SoftmaxLoss:
     def product(self, V, damping=0.0):
         """H V for V of shape (m, K, D)."""
         out = V * (self.penalty + damping)
-        for rows, part in self.batches():
+        for rows, part in self.parts(V.shape[0] * V.shape[1]):
             p, F = self.probabilities[rows, None], self.along(part, V)
             F = p * (F - np.sum(p * F, axis=-1, keepdims=True))
             out += self.back(part, self.s[rows, None, None] * F)
         return out
 
-    def gram(self):
-        """sum_i s_i phi_i phi_i^T, (D, D)."""
-        out = np.zeros((self.shape[1], self.shape[1]))
+    def diagonal(self):
+        """Diagonal of H without the penalty, (K, D)."""
+        out = np.zeros(self.shape)
+        for rows, part in self.parts(self.shape[0]):
+            p = self.probabilities[rows]
+            out += self.sums(part**2, self.s[rows, None] * p * (1 - p))
+        if sp.issparse(self.X) and self.fit_intercept:
+            out[:, -1] *= self.intercept_scaling
+        return out
+
+    def gram(self, columns=slice(None)):
+        """sum_i s_i phi_i phi_i^T of all D columns, or of some."""
+        size = np.zeros(self.shape[1])[columns].size
+        out = np.zeros((size, size))
         for rows, part in self.batches():
-            part = full(part)
+            part = full(part[:, columns])
             out += part.T @ (self.s[rows, None] * part)
         return out
 

@@ -9,8 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import first_equal
 from .._arrays.conjugate_gradients import conjugate_gradients
-from .hessian import KFAC, Cholesky, ClassBlocks
+from .hessian import KFAC, Cholesky, ClassBlocks, Diagonal
 from .loss import SoftmaxLoss
+from .row_space import in_row_space
 
 # Newton systems up to this order are solved by factorization, larger ones by conjugate gradients
 DIRECT = 200
@@ -49,13 +50,18 @@ class SoftmaxResult:
     converged: bool
 
 
+def _first(loss):
+    """The inverse to precondition the first Newton step with: K-FAC is exact at theta = 0."""
+    return KFAC(loss, floor=1e-12) if KFAC.fits(loss) else Diagonal(loss)
+
+
 def _better(solver, iterations):
     """The inverse to precondition the next Newton step with, given the iterations of the last."""
     loss = solver.loss
     # a factor costs as much as this many products with H
     if iterations > max(STALE, (loss.shape[0] - 1) * loss.shape[1] // 32) and Cholesky.fits(loss):
         return Cholesky(loss, ridge=1e-14)
-    if isinstance(solver, KFAC):
+    if isinstance(solver, KFAC | Diagonal):
         if iterations > STALE and ClassBlocks.fits(loss):
             return ClassBlocks(loss)
         solver.update()
@@ -102,9 +108,8 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
         if direct:
             direction = -Cholesky(loss, ridge=1e-14).solve(gradient[None])[0]
         else:
-            # K-FAC is exact at theta = 0
             if precondition is None:
-                solver = _better(solver, iterations) if solver else KFAC(loss, floor=1e-12)
+                solver = _better(solver, iterations) if solver else _first(loss)
             found, iterations, _ = conjugate_gradients(
                 loss.product,
                 (precondition or solver).solve,
@@ -178,13 +183,15 @@ def softmax_regression(
     Notes
     -----
     Small systems are factorized, O(n (K d)^2) a step; larger ones solved by conjugate gradients,
-    O(n K d) an iteration, with K-FAC as preconditioner, O(n d^2 + d^3) once.
+    O(n K d) an iteration, with K-FAC as preconditioner, O(n d^2 + d^3) once. Fewer dense rows than
+    features are taken to their row space first, O(n^2 d), where d is n. Of sparse rows with more
+    than 2,000 features only the diagonal of the Hessian preconditions.
     """
     n, K = q.shape
     s = np.ones(n) if sample_weight is None else sample_weight
     # the two rows +-w/2 have half the squared norm of w
     penalty = np.full(X.shape[1] + fit_intercept, (2.0 if K == 2 else 1.0) / C)
-    loss = SoftmaxLoss(X, q, s, penalty, fit_intercept, intercept_scaling)
+    loss = in_row_space(SoftmaxLoss(X, q, s, penalty, fit_intercept, intercept_scaling))
     theta, error, step, n_iter, converged = newton(
         loss, np.zeros(loss.shape), tol, max_iter, complete=True, verbose=verbose
     )
@@ -197,10 +204,11 @@ def softmax_regression(
             stacklevel=2,
         )
     d = X.shape[1]
-    intercept = intercept_scaling * theta[:, d] if fit_intercept else np.zeros(K)
+    intercept = intercept_scaling * theta[:, -1] if fit_intercept else np.zeros(K)
     # rounding depends on a row's place: equal rows take the probabilities of their first
     first = first_equal(X)
     residuals = s[:, None] * (q - loss.probabilities[first])
     if (first != np.arange(n)).any():
         error = completeness_error(loss, loss.gradient(theta, residuals), loss.logits(theta))
+    theta = loss.expand(theta)
     return SoftmaxResult(theta[:, :d], intercept, residuals, error, step, n_iter, converged)

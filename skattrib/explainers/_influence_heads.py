@@ -108,11 +108,10 @@ def fit_head(explainer, loss):
             ConvergenceWarning,
             stacklevel=3,
         )
-    d = loss.X.shape[1]
-    coef = theta[:, :d]
-    intercept = np.zeros(len(theta))
+    theta = loss.expand(theta)
+    coef, intercept = theta, np.zeros(len(theta))
     if loss.fit_intercept:
-        intercept = loss.intercept_scaling * theta[:, d]
+        coef, intercept = theta[:, :-1], loss.intercept_scaling * theta[:, -1]
     if len(theta) == 2:
         coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
     return Head(coef, intercept, explainer.classes_, explainer.class_weight, max(1, n_iter))

@@ -36,6 +36,7 @@ class InfluenceKernel(_scoring.ProductKernel):
         self.inverse = inverse
 
     def _wide(self, X):
+        """Rows of the loss's coordinates in float64, with its constant feature."""
         loss = self.inverse.loss
         return widened(full(X), loss.shape[1], loss.intercept_scaling)
 
@@ -43,7 +44,9 @@ class InfluenceKernel(_scoring.ProductKernel):
         """H^-1 (v (x) phi) of test rows, the last column times the size of the constant."""
         V = group.weights[rows]
         V = V - V.mean(axis=1, keepdims=True)
-        out = self.inverse.solve(V[:, :, None] * self._wide(X)[:, None, :])
+        out = self.inverse.solve(
+            V[:, :, None] * self._wide(self.inverse.loss.project(X))[:, None, :]
+        )
         if self.inverse.loss.fit_intercept:
             out[:, :, -1] *= self.inverse.loss.intercept_scaling
         return out
@@ -56,7 +59,8 @@ class InfluenceKernel(_scoring.ProductKernel):
         V = V - V.mean(axis=1, keepdims=True)
         total = np.zeros((K, D))
         for rows in batches(X.shape[0], 1024):
-            total += V[rows].T @ self._wide(X[rows])
+            part = self.inverse.loss.project(X[rows])
+            total += loss.sums(part if sp.issparse(part) else self._wide(part), V[rows])
         found = self.inverse.solve(total[None])[0]
         return np.einsum("ik,ik->i", self.right, loss.logits(found))
 
@@ -75,7 +79,8 @@ class InfluenceKernel(_scoring.ProductKernel):
         height = max(1, 2**22 // np.prod(self.inverse.loss.shape))
         for part in batches(len(distinct), height):
             right, seeds = self.right[distinct[part]], self._wide(self.vectors[distinct[part]])
-            found = self.inverse.solve(right[:, :, None] * seeds[:, None, :])[:, :, :d]
+            found = self.inverse.solve(right[:, :, None] * seeds[:, None, :])
+            found = self.inverse.loss.expand(found)[:, :, :d]
             for j, q in zip(*np.nonzero((place >= part.start) & (place < part.stop)), strict=True):
                 direction = weights[j] @ found[place[j, q] - part.start]
                 if sp.issparse(X):
@@ -136,7 +141,7 @@ def check_removable(groups, loss, damping=0.0):
                 "removing these rows leaves a class without rows, and a head that is not fully "
                 f"penalized has no minimum then: {group[:5].tolist()}"
             )
-        if (loss.penalty[: loss.X.shape[1]] == 0).any():
+        if loss.penalty[0] == 0:
             try:
                 check_determined(loss.without(group), damping)
             except la.LinAlgError as error:
@@ -195,6 +200,6 @@ def refits(loss, start, groups, n_jobs, verbose):
 
 def outputs(loss, X, V, change):
     """V . (change phi) of each row, in float64."""
-    d = X.shape[1]
+    d, change = X.shape[1], loss.expand(change)
     intercept = loss.intercept_scaling * change[:, d] if loss.fit_intercept else 0.0
     return np.einsum("jk,jk->j", V, decision(X, change[:, :d], intercept))

@@ -12,6 +12,7 @@ from .._arrays.checks import check_group, check_groups
 from .._softmax.hessian import Cholesky
 from .._softmax.inverses import INVERSES, make_inverse
 from .._softmax.loss import SoftmaxLoss
+from .._softmax.row_space import in_row_space
 from ._base import HasMethods, Interval, StrOptions, check_training_data, check_weights, fit_context
 from ._heads import SoftmaxExplainer
 from ._influence_heads import fit_head, own_penalty, penalty_of, read_head, theta_of
@@ -269,7 +270,8 @@ class InfluenceExplainer(SoftmaxExplainer):
         penalty, fit_intercept = penalty_of(self.C_, self, head, X.shape[1])
         q = np.eye(len(self.classes_))[codes]
         loss = SoftmaxLoss(X, q, weight, penalty, fit_intercept, size)
-        self._head = fit_head(self, loss) if head is None else head
+        reduced = in_row_space(loss)
+        self._head = fit_head(self, reduced) if head is None else head
         self.n_iter_ = self._head.n_iter
         self.coef_, self.intercept_ = self._head.coef, self._head.intercept
         self._theta = theta_of(self._head, fit_intercept, size)
@@ -277,7 +279,8 @@ class InfluenceExplainer(SoftmaxExplainer):
         terms = np.linalg.norm(residuals, axis=1) @ row_sizes(loss)
         gradient = np.linalg.norm(loss.gradient(self._theta, residuals))
         self.gradient_norm_ = float(gradient / terms) if terms > 0 else 0.0
-        self._loss = loss
+        reduced.probabilities = loss.probabilities
+        self._loss = loss = reduced
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         try:
             self._inverse = make_inverse(
@@ -393,12 +396,9 @@ class InfluenceExplainer(SoftmaxExplainer):
         weight = check_weights(
             X_train, codes, self.classes_, sample_weight, self._head.class_weight
         )
-        fitted = self._loss
-        q = np.eye(len(self.classes_))[codes]
-        size = fitted.intercept_scaling
-        loss = SoftmaxLoss(X_train, q, weight, fitted.penalty, fitted.fit_intercept, size)
+        loss = self._loss.of(X_train, np.eye(len(self.classes_))[codes], weight)
         n = self.n_samples_fit_
         groups = check_groups(range(n) if rows is None else rows, n)
         check_removable(groups, loss)
-        steps = refits(loss, self._theta, groups, n_jobs, self.verbose)
+        steps = refits(loss, loss.compress(self._theta), groups, n_jobs, self.verbose)
         return np.column_stack([outputs(loss, X, V, step) for step in steps])
