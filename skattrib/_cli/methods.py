@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..explainers import (
+    AveragedExplainer,
     DatamodelExplainer,
     DualViewExplainer,
     DualViewExplainerCV,
@@ -100,6 +101,7 @@ OFFERED = (
     ),
 )
 NOT_OFFERED = {
+    AveragedExplainer: "averages explainers of the user's choice",
     ExemplarSVMExplainer: "fits an SVM for every row that it predicts or explains",
     DatamodelExplainer: "trains a model of the user's choice hundreds of times",
     LeaveOneOutExplainer: "trains a model of the user's choice once for each training row",

@@ -17,9 +17,9 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import check_scalar, compute_class_weight, compute_sample_weight
-from sklearn.utils._indexing import _get_column_indices
+from sklearn.utils._indexing import _get_column_indices as column_indices
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -46,9 +46,6 @@ F = TypeVar("F", bound=Callable)
 # decorates `fit`: parameters are checked against `_parameter_constraints`
 fit_context: Callable[[F], F] = _fit_context(prefer_skip_nested_validation=True)
 fit_context_of_parts: Callable[[F], F] = _fit_context(prefer_skip_nested_validation=False)
-
-# what ColumnTransformer is made of
-BaseComposition, column_indices = _BaseComposition, _get_column_indices
 
 
 # scikit-learn looks for NaN in the sum of the rows, which huge values turn into inf - inf: its

@@ -249,10 +249,10 @@ class DualViewExplainer(DualExplainer):
         return self.n_samples_fit_, self.coef_.shape[1], bool(self._size)
 
     def _logit_coef(self):
-        """Weights of the K logits, with those of the constant feature last if there is one."""
+        """Weights of the K logits, with their intercepts last if there are any."""
         coef = self.coef_
         if self._size:
-            coef = np.column_stack([coef, self.intercept_ / self._size])
+            coef = np.column_stack([coef, self.intercept_])
         return coef if len(self.classes_) > 2 else np.concatenate([-0.5 * coef, 0.5 * coef])
 
     def _full_dual(self):
