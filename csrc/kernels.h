@@ -47,7 +47,7 @@
 
 /* Three types: "X" of x, "S" of W and the scores, "D" of the duals. cap and step are double. Named
  * in this order, f for float and d for double. */
-enum { CS_FFF, CS_FDF, CS_FDD, CS_DDD, CS_TYPES };
+enum { CS_FFF, CS_FDF, CS_FDD, CS_DDD, CS_DDF, CS_TYPES };
 
 typedef struct {
     int64_t n_rows, n_features, n_classes;
