@@ -14,9 +14,18 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skattrib import InfluenceExplainer
 from skattrib._softmax import hessian
-from skattrib._softmax.hessian import EKFAC, KFAC, Cholesky, ClassBlocks, ConjugateGradients
-from skattrib._softmax.inverses import INVERSES, Arnoldi, DataInf, Identity, Lissa, make_inverse
+from skattrib._softmax.hessian import EKFAC, KFAC, Cholesky
+from skattrib._softmax.inverses import (
+    INVERSES,
+    Arnoldi,
+    ConjugateGradients,
+    DataInf,
+    Identity,
+    Lissa,
+    make_inverse,
+)
 from skattrib._softmax.loss import SoftmaxLoss
+from skattrib._softmax.preconditioners import ClassBlocks
 
 DAMPING = 0.05
 

@@ -39,8 +39,9 @@ FLOORS = {
     "_softmax.loss": 1,
     "_softmax.row_space": 2,
     "_softmax.hessian": 2,
-    "_softmax.inverses": 3,
-    "_softmax.newton": 3,
+    "_softmax.preconditioners": 3,
+    "_softmax.inverses": 4,
+    "_softmax.newton": 4,
     # refits of any estimator: no explainer below them
     "retraining.result_folder": 0,
     "retraining.refits": 1,

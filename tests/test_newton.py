@@ -12,9 +12,10 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from skattrib._softmax import newton as newton_module
-from skattrib._softmax.hessian import KFAC, Cholesky, ClassBlocks
+from skattrib._softmax.hessian import KFAC, Cholesky
 from skattrib._softmax.loss import SoftmaxLoss, contrasts
 from skattrib._softmax.newton import newton, softmax_regression
+from skattrib._softmax.preconditioners import ClassBlocks
 
 
 def problem(K, n=120, d=4, soft=True):

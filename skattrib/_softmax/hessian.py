@@ -1,15 +1,12 @@
 """Inverses of the softmax head's Hessian, exact and approximate, and what they are good for."""
 
-import warnings
 from inspect import signature
 
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import full
-from .._arrays.conjugate_gradients import conjugate_gradients
 from .loss import BATCH_FLOATS, contrasts
 
 # order up to which matrices are formed unasked, of dense rows and of sparse ones: half a gigabyte
@@ -192,69 +189,6 @@ def check_determined(loss, damping=0.0):
     _cholesky(gram)
 
 
-class ClassBlocks(Inverse):
-    """H without its blocks between different classes: a preconditioner.
-
-    It needs K times the memory and the time of a Gram matrix and leaves a handful of iterations
-    at every strength of the penalty, where `KFAC` may need hundreds.
-    """
-
-    preconditions = True
-
-    def __init__(self, loss, damping=0.0):
-        super().__init__(loss, damping)
-        K, D = loss.shape
-        blocks = np.zeros((K, D, D))
-        p = loss.probabilities
-        for rows, part in loss.batches(4 * BATCH_FLOATS):
-            part = full(part)
-            for k in range(K):
-                weight = loss.s[rows] * p[rows, k] * (1 - p[rows, k])
-                blocks[k] += part.T @ (weight[:, None] * part)
-        diagonal = np.einsum("kdd->kd", blocks)
-        diagonal += loss.penalty + damping
-        diagonal += 1e-12 * diagonal.mean(axis=1, keepdims=True) + np.finfo(np.float64).tiny
-        self.factors = [la.cholesky(block, lower=True, overwrite_a=True) for block in blocks]
-
-    @staticmethod
-    def fits(loss):
-        """Whether the blocks stay below 1 GB, of sparse rows 128 MB."""
-        K, D = loss.shape
-        most = 2**24 if sp.issparse(loss.X) else 2**27
-        return most >= K * D * D
-
-    def solve(self, V):
-        """The inverse times V."""
-        out = np.empty_like(V)
-        for k, factor in enumerate(self.factors):
-            out[:, k] = la.cho_solve((factor, True), V[:, k].T).T
-        return out - out.mean(axis=1, keepdims=True)
-
-
-class Diagonal(Inverse):
-    """H without all that is off its diagonal: the preconditioner of wide sparse rows."""
-
-    preconditions = True
-
-    def __init__(self, loss, damping=0.0):
-        super().__init__(loss, damping)
-        self.update()
-
-    def update(self):
-        """Takes the probabilities of the loss."""
-        self.inverse = self.loss.diagonal()
-        self.inverse += self.loss.penalty + self.damping
-        # columns of zeros hold no gradient: anything does
-        self.inverse[self.inverse == 0] = 1.0
-        np.reciprocal(self.inverse, out=self.inverse)
-
-    def solve(self, V):
-        """The inverse times V."""
-        out = V * self.inverse
-        out -= out.mean(axis=1, keepdims=True)
-        return out
-
-
 class KFAC(Inverse):
     """(S (x) sum_i s_i phi_i phi_i^T + penalty)^-1, S the mean of B (Martens and Grosse 2015).
 
@@ -323,40 +257,3 @@ class EKFAC(KFAC):
             weight = p[rows] @ self.vectors**2 - (p[rows] @ self.vectors) ** 2
             self.diagonal += (s[rows, None] * weight).T @ np.asarray(part @ self.basis) ** 2
         self.diagonal += (self.loss.penalty + self.damping) @ self.basis**2
-
-
-class ConjugateGradients(Inverse):
-    """H^-1 by preconditioned conjugate gradients on exact products with H."""
-
-    name = "cg"
-    exact = True
-
-    def __init__(self, loss, damping=0.0, *, tol=1e-8, max_iter=1000):
-        super().__init__(loss, damping)
-        self.tol, self.max_iter = tol, max_iter
-        self.preconditioner = preconditioner(loss, damping)
-
-    def solve(self, V):
-        """H^-1 V, warning where `max_iter` iterations do not reach `tol`."""
-        found, iterations, _ = conjugate_gradients(
-            lambda part: self.loss.product(part, self.damping),
-            self.preconditioner.solve,
-            V,
-            self.tol,
-            self.max_iter,
-        )
-        if iterations == self.max_iter:
-            warnings.warn(
-                f"conjugate gradients stopped after {iterations} iterations before the relative "
-                f"residual was {self.tol:.0e}: raise inverse_params['max_iter'], or give damping",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return found
-
-
-def preconditioner(loss, damping=0.0):
-    """The best of the cheap inverses that memory allows."""
-    if ClassBlocks.fits(loss):
-        return ClassBlocks(loss, damping)
-    return EKFAC(loss, damping, floor=1e-12) if KFAC.fits(loss) else Diagonal(loss, damping)

@@ -1,23 +1,27 @@
 """The inverse Hessians that influence can be asked for by name."""
 
+import warnings
 from numbers import Integral, Real
 from sys import float_info
 
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import row_norms
 
+from .._arrays import batches
+from .._arrays.conjugate_gradients import conjugate_gradients
 from .hessian import (
     EKFAC,
     KFAC,
     LARGEST_ORDER,
     SINGULAR,
     Cholesky,
-    ConjugateGradients,
     Inverse,
     check_determined,
 )
+from .preconditioners import preconditioner
 
 # steps, rows or directions that can be asked for
 MOST = 1_000_000
@@ -32,6 +36,41 @@ class Identity(Inverse):
     def solve(self, V):
         """V itself."""
         return V
+
+
+class ConjugateGradients(Inverse):
+    """H^-1 by preconditioned conjugate gradients on exact products with H."""
+
+    name = "cg"
+    exact = True
+
+    def __init__(self, loss, damping=0.0, *, tol=1e-8, max_iter=1000):
+        super().__init__(loss, damping)
+        self.tol, self.max_iter = tol, max_iter
+        self.preconditioner = preconditioner(loss, damping)
+
+    def solve(self, V):
+        """H^-1 V, warning where `max_iter` iterations do not reach `tol`."""
+        out, longest = np.empty_like(V), 0
+        # one vector at a time of wide sparse rows: the cache holds no more
+        height = max(1, 2**19 // V[0].size) if sp.issparse(self.loss.X) else len(V)
+        for part in batches(len(V), height):
+            out[part], iterations, _ = conjugate_gradients(
+                lambda V: self.loss.product(V, self.damping),
+                self.preconditioner.solve,
+                V[part],
+                self.tol,
+                self.max_iter,
+            )
+            longest = max(longest, iterations)
+        if longest == self.max_iter:
+            warnings.warn(
+                f"conjugate gradients stopped after {longest} iterations before the relative "
+                f"residual was {self.tol:.0e}: raise inverse_params['max_iter'], or give damping",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return out
 
 
 class Lissa(Inverse):

@@ -196,16 +196,6 @@ class SoftmaxLoss:
             out += self.back(part, self.s[rows, None, None] * F)
         return out
 
-    def diagonal(self):
-        """Diagonal of H without the penalty, (K, D)."""
-        out = np.zeros(self.shape)
-        for rows, part in self.parts(self.shape[0]):
-            p = self.probabilities[rows]
-            out += self.sums(part**2, self.s[rows, None] * p * (1 - p))
-        if sp.issparse(self.X) and self.fit_intercept:
-            out[:, -1] *= self.intercept_scaling
-        return out
-
     def gram(self, columns=slice(None)):
         """sum_i s_i phi_i phi_i^T of all D columns, or of some."""
         size = np.zeros(self.shape[1])[columns].size

@@ -9,8 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import first_equal
 from .._arrays.conjugate_gradients import conjugate_gradients
-from .hessian import KFAC, Cholesky, ClassBlocks, Diagonal
+from .hessian import KFAC, Cholesky
 from .loss import SoftmaxLoss
+from .preconditioners import ClassBlocks, LeadingDirections
 from .row_space import in_row_space
 
 # Newton systems up to this order are solved by factorization, larger ones by conjugate gradients
@@ -52,7 +53,7 @@ class SoftmaxResult:
 
 def _first(loss):
     """The inverse to precondition the first Newton step with: K-FAC is exact at theta = 0."""
-    return KFAC(loss, floor=1e-12) if KFAC.fits(loss) else Diagonal(loss)
+    return KFAC(loss, floor=1e-12) if KFAC.fits(loss) else LeadingDirections(loss)
 
 
 def _better(solver, iterations):
@@ -61,10 +62,12 @@ def _better(solver, iterations):
     # a factor costs as much as this many products with H
     if iterations > max(STALE, (loss.shape[0] - 1) * loss.shape[1] // 32) and Cholesky.fits(loss):
         return Cholesky(loss, ridge=1e-14)
-    if isinstance(solver, KFAC | Diagonal):
+    if isinstance(solver, KFAC):
         if iterations > STALE and ClassBlocks.fits(loss):
             return ClassBlocks(loss)
         solver.update()
+    elif isinstance(solver, LeadingDirections):
+        return ClassBlocks(loss) if ClassBlocks.fits(loss) else LeadingDirections(loss)
     elif isinstance(solver, ClassBlocks) and iterations > STALE:
         return ClassBlocks(loss)
     return solver
@@ -185,7 +188,7 @@ def softmax_regression(
     Small systems are factorized, O(n (K d)^2) a step; larger ones solved by conjugate gradients,
     O(n K d) an iteration, with K-FAC as preconditioner, O(n d^2 + d^3) once. Fewer dense rows than
     features are taken to their row space first, O(n^2 d), where d is n. Of sparse rows with more
-    than 2,000 features only the diagonal of the Hessian preconditions.
+    than 2,000 features no Gram matrix is formed: a few of its leading directions precondition.
     """
     n, K = q.shape
     s = np.ones(n) if sample_weight is None else sample_weight

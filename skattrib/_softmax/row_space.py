@@ -32,11 +32,11 @@ class RowSpaceLoss(SoftmaxLoss):
         self.probabilities = loss.probabilities
 
     def of(self, X, q, s):
-        """As for every loss, in the space of these rows."""
+        """As for every loss."""
         d, n = self.basis.shape
         penalty = np.concatenate([np.full(d, self.penalty[0]), self.penalty[n:]])
         arguments = penalty, self.fit_intercept, self.intercept_scaling
-        return in_row_space(SoftmaxLoss(X, q, s, *arguments))
+        return SoftmaxLoss(X, q, s, *arguments)
 
     def project(self, X):
         """X Q."""

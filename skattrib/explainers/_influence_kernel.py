@@ -11,9 +11,10 @@ from sklearn.utils.parallel import Parallel, delayed
 from .._arrays import batches, decision, full, squared_norms
 from .._arrays.checks import check_workers
 from .._arrays.conjugate_gradients import conjugate_gradients
-from .._softmax.hessian import Cholesky, check_determined, preconditioner
+from .._softmax.hessian import Cholesky, check_determined
 from .._softmax.loss import widened
 from .._softmax.newton import DIRECT, newton
+from .._softmax.preconditioners import preconditioner
 from . import _scoring
 
 # how close the group's Newton step and the refits get to their solution

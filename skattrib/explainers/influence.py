@@ -396,7 +396,8 @@ class InfluenceExplainer(SoftmaxExplainer):
         weight = check_weights(
             X_train, codes, self.classes_, sample_weight, self._head.class_weight
         )
-        loss = self._loss.of(X_train, np.eye(len(self.classes_))[codes], weight)
+        q = np.eye(len(self.classes_))[codes]
+        loss = in_row_space(self._loss.of(X_train, q, weight))
         n = self.n_samples_fit_
         groups = check_groups(range(n) if rows is None else rows, n)
         check_removable(groups, loss)
