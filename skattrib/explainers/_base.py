@@ -18,10 +18,11 @@ from sklearn.base import (
 )
 from sklearn.utils import check_scalar, compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .._arrays.checks import canonical_csr, check_plain, codes_of, plain_array
+from .._arrays.checks import canonical_csr, check_features, check_plain, codes_of, plain_array
 from . import _scoring
 
 __all__ = [
@@ -49,7 +50,7 @@ LAYOUT: dict = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "orde
 
 def check_training_data(estimator, X, y, classes=None):
     """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64."""
-    check_plain(X, "X")
+    check_features(X, "X")
     check_plain(y, "y")
     with np.errstate(invalid="ignore", over="ignore"):
         X, y = validate_data(estimator, canonical(X), y, **LAYOUT)
@@ -98,7 +99,7 @@ def _balanced(codes, weight):
 
 def check_rows(estimator, X):
     """Rows of the width and names that the estimator knows, C-ordered or canonical CSR."""
-    check_plain(X, "X")
+    check_features(X, "X")
     with np.errstate(invalid="ignore", over="ignore"):
         X = validate_data(estimator, canonical(X), reset=False, **LAYOUT)
     _check_size(estimator, X)
@@ -119,21 +120,6 @@ def _check_size(estimator, X):
 def canonical(X, name="X"):
     """Sparse X as canonical CSR, on a copy if need be; anything else as it is."""
     return canonical_csr(X, name) if sp.issparse(X) else X
-
-
-def _check_out(out, shape, X, vectors):
-    """Refuses an `out` that cannot hold the attributions, or is also read."""
-    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != X.dtype:
-        raise ValueError(f"out must be an array of shape {shape} and type {X.dtype}")
-    check_plain(out, "out")
-    if not (out.flags.writeable and out.flags.c_contiguous):
-        raise ValueError("out must be writeable and in C order")
-    parts = [part.data if sp.issparse(part) else part for part in (X, vectors)]
-    if any(isinstance(part, np.ndarray) and np.may_share_memory(out, part) for part in parts):
-        raise ValueError(
-            "out shares memory with X or the training rows, which are read while it is written: "
-            "give an array of its own"
-        )
 
 
 class BaseExplainer(
@@ -168,8 +154,7 @@ class BaseExplainer(
 
     def _get_fitted_attr_html(self, doc_link=""):
         """Attributes that notebooks show: those at hand, not those computed when asked for."""
-        at_hand = SimpleNamespace(**vars(self))
-        shown = BaseEstimator._get_fitted_attr_html(at_hand, doc_link)
+        shown = BaseEstimator._get_fitted_attr_html(SimpleNamespace(**vars(self)), doc_link)
         shown.estimator_class = type(self)
         return shown
 
@@ -231,8 +216,8 @@ class BaseExplainer(
         largest = np.abs(weights).max(initial=0.0)
         if largest > self._largest_norm(X.dtype):
             raise ValueError(
-                f"logit weights as large as {largest:.1e} are beyond what attributions hold in "
-                f"{X.dtype}: scale the weights in target"
+                f"logit weights as large as {largest:.1e} are beyond what {X.dtype} attributions "
+                "hold: scale the weights in target"
             )
         return _scoring.Target(None, weights)
 
@@ -259,10 +244,22 @@ class BaseExplainer(
             Entry (j, i): what training row i contributes to the decision value of the class
             predicted for row j.
 
+        Raises
+        ------
+        ValueError
+            If `set_output` asks for dense containers and `sparse_output` is True.
+
         Notes
         -----
         ``fit_transform(X, y)`` is this for the training rows: n_samples_fit_ squared entries.
         """
+        check_is_fitted(self, "n_samples_fit_")
+        container = _get_output_config("transform", self)["dense"]
+        if container != "default" and getattr(self, "sparse_output", False):
+            raise ValueError(
+                f"attributions are sparse, which {container} output cannot hold: give "
+                f"{type(self).__name__}(sparse_output=False), or set_output(transform='default')"
+            )
         return self.attribute(X)
 
     def attribute(self, X, target=None, *, out=None):
@@ -295,7 +292,7 @@ class BaseExplainer(
         kernel = self._kernel()
         groups = kernel.groups(self._check_target(X, target))
         if out is not None:
-            _check_out(out, (X.shape[0], self.n_samples_fit_), X, kernel.vectors)
+            _scoring.check_out(out, (X.shape[0], self.n_samples_fit_), X, kernel.vectors)
         elif getattr(self, "sparse_output", False):
             return _scoring.csr(kernel, X, groups)
         else:

@@ -32,6 +32,19 @@ class HeadExplainer(BaseExplainer):
 
     _outputs: tuple[str, ...] = ("logit", "margin")
 
+    def __getattr__(self, name):
+        """Says what to use in the place of probabilities that a head does not have."""
+        if name not in ("predict_proba", "predict_log_proba"):
+            return self.__getattribute__(name)  # which fails again, in its own words
+        kind = type(self).__name__
+        raise AttributeError(
+            f"{kind} has no {name}: decision values of its head are no logarithms of "
+            "probabilities. Use decision_function; or for probabilities InfluenceExplainer, "
+            f"RepresenterExplainer, or sklearn.calibration.CalibratedClassifierCV({kind}(...))",
+            name=name,
+            obj=self,
+        )
+
     def _decision(self, X):
         out = decision(X, self.coef_, self.intercept_)
         return out[:, 0] if len(self.classes_) == 2 else out
