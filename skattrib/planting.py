@@ -275,7 +275,8 @@ def _classes(y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _holds(dtype, value):
     try:
-        return bool(np.asarray(value).astype(dtype) == value)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return bool(np.asarray(value).astype(dtype) == value)
     except (TypeError, ValueError, OverflowError):
         return False
 

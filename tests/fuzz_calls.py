@@ -37,6 +37,8 @@ CHUNK = 2000  # calls of one process
 
 def judge(result, call):
     """What is wrong with a result of a call, or None."""
+    if call.startswith("plant_shortcut"):
+        return None  # a copy of X, which may have missing values
     if isinstance(result, BaseExplainer):
         parts = {k: v for k, v in vars(result).items() if k.endswith("_") and k[0] != "_"}
     elif isinstance(result, dict):

@@ -170,15 +170,6 @@ def test_set_output(explainer, container):
     assert isinstance(fitted.top_k(few)[0], np.ndarray)
 
 
-@each_tool_with("sparse_output")
-@pytest.mark.parametrize("container", ["pandas", "polars"])
-def test_sparse_attributions_are_no_frame(explainer, container):
-    fitted = clone(explainer).set_params(sparse_output=True).fit(FRAME, SERIES)
-    fitted.set_output(transform=container)
-    with pytest.raises(ValueError, match="sparse matrix.*dense array"):
-        fitted.transform(FRAME[::10])
-
-
 @each_tool
 def test_frozen(explainer):
     fitted = clone(explainer).fit(*iris(explainer))

@@ -126,6 +126,7 @@ def test_a_shortcut_in_images(shape):
         (lambda: plant_shortcut(np.full((400, 2), np.inf), Y, "bee"), "give a finite `value`"),
         (lambda: plant_shortcut(np.zeros((400, 2)), Y, "bee", value=[1, 2]), "value is [1, 2]"),
         (lambda: plant_shortcut(np.zeros((400, 2)), Y, "bee", value="a"), "cannot be held by X"),
+        (lambda: plant_shortcut(np.eye(400, dtype=int), Y, "bee", value=1e160), "cannot be held"),
         (
             lambda: plant_shortcut(np.zeros((400, 2), dtype=np.uint8), Y, "bee", value=10**30),
             "cannot be held by X",

@@ -177,11 +177,27 @@ def encode_labels(y_train, targets, names="y_train and targets"):
 
 
 def check_plain(values, name):
-    """Refuse masked arrays and complex numbers: the mask or imaginary part would go unseen."""
+    """Refuse tensors that NumPy cannot read, and what it would read without a part of it."""
+    if getattr(values, "requires_grad", False) is True:
+        raise ValueError(
+            f"{name} is a tensor that requires grad: give {name}.detach().cpu().numpy(); of a "
+            "network the last-layer features, that is the inputs of its last layer"
+        )
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array: fill it, or leave out what is masked")
     if getattr(getattr(values, "dtype", None), "kind", None) == "c":
         raise ValueError(f"Complex data not supported: {name} would lose its imaginary part")
+
+
+def check_features(X, name):
+    """Refuse what is no matrix of features, such as images."""
+    check_plain(X, name)
+    if getattr(X, "ndim", 2) > 2:
+        raise ValueError(
+            f"{name} has shape {tuple(X.shape)}; expected (rows, features). Of images or sequences "
+            "give a network's last-layer features (the inputs of its last layer), or raw columns "
+            f"as {name}.reshape(len({name}), -1)"
+        )
 
 
 def plain_array(values, name, dtype=None) -> np.ndarray:

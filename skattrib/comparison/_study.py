@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_array, check_random_state, check_scalar
 
-from .._arrays.checks import canonical_csr, check_plain, encode_labels, plain_array
+from .._arrays.checks import canonical_csr, check_features, encode_labels, plain_array
 from ..planting import flip_labels, merge_classes, plant_shortcut
 from ..retraining import leave_one_out_outputs, subset_outputs
 from ..retraining.refits import check_classifier, decision_values, derived, refit, run
@@ -166,7 +166,7 @@ class Study:
 
 def _rows(rows, name):
     """Finite float rows, canonical where they are sparse."""
-    check_plain(rows, name)
+    check_features(rows, name)
     if sp.issparse(rows):
         rows = canonical_csr(rows, name)
     return check_array(rows, accept_sparse="csr", dtype=[np.float64, np.float32], input_name=name)

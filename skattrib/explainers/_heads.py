@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._arrays import decision, logits, squared_norms, total_variance
 from .._arrays.checks import check_estimator, plain_array
 from . import _scoring
-from ._base import BaseExplainer, check_rows
+from ._base import BaseExplainer
+from ._validation import check_rows
 
 __all__ = [
     "DualExplainer",
@@ -59,6 +60,19 @@ class HeadExplainer(BaseExplainer):
     """An explainer of a linear head, given by `coef_` and `intercept_`."""
 
     _outputs: tuple[str, ...] = ("logit", "margin")
+
+    def __getattr__(self, name):
+        """Says what to use in the place of probabilities that a head does not have."""
+        if name not in ("predict_proba", "predict_log_proba"):
+            return self.__getattribute__(name)  # which fails again, in its own words
+        kind = type(self).__name__
+        raise AttributeError(
+            f"{kind} has no {name}: decision values of its head are no logarithms of "
+            "probabilities. Use decision_function; or for probabilities InfluenceExplainer, "
+            f"RepresenterExplainer, or sklearn.calibration.CalibratedClassifierCV({kind}(...))",
+            name=name,
+            obj=self,
+        )
 
     def _decision(self, X):
         out = decision(X, self.coef_, self.intercept_)

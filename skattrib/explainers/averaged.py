@@ -11,14 +11,14 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from .._arrays import batches
 from .._arrays.checks import plain_array
 from . import _scoring
-from ._base import (
+from ._base import BaseExplainer
+from ._heads import HeadExplainer, SoftmaxExplainer
+from ._validation import (
     BaseComposition,
-    BaseExplainer,
     check_training_data,
     column_indices,
     fit_context_of_parts,
 )
-from ._heads import HeadExplainer, SoftmaxExplainer
 
 # floats of a block of test rows x training rows
 BLOCK = 2**19

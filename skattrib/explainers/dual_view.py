@@ -14,8 +14,8 @@ from .._arrays import decision, squared_norms
 from .._arrays.checks import check_groups, check_workers
 from .._svm.crammer_singer import crammer_singer, scaled_start
 from .._svm.duals import DENSE_CLASSES
-from ._base import Interval, StrOptions, check_training_data, check_weights, fit_context
 from ._heads import DualExplainer, scaled_penalty
+from ._validation import Interval, StrOptions, check_training_data, check_weights, fit_context
 
 
 class DualViewExplainer(DualExplainer):

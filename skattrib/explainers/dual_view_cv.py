@@ -11,8 +11,15 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays.checks import check_workers
 from .._svm.crammer_singer import crammer_singer_path
-from ._base import Interval, Options, StrOptions, check_training_data, check_weights, fit_context
 from ._heads import scaled_penalty
+from ._validation import (
+    Interval,
+    Options,
+    StrOptions,
+    check_training_data,
+    check_weights,
+    fit_context,
+)
 from .dual_view import DualViewExplainer
 
 __all__ = ["DualViewExplainerCV", "fidelity_scorer", "sparsest_within_one_standard_error"]
