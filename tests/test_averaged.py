@@ -275,6 +275,13 @@ def test_an_svm_for_each_test_row():
     assert e.fit(X[::10], Y[::10]).attribute(TEST[:2]).shape == (2, 15)
 
 
+def test_out_that_a_member_reads():
+    square = np.ascontiguousarray(X[:4])
+    e = AveragedExplainer([("a", SimilarityExplainer(), slice(None))]).fit(square, [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="shares memory"):
+        e.attribute(X[4:8], out=square)
+
+
 def test_problem_of_70_classes():
     A, y, A_test = problem(70)
     parts = [("a", DualViewExplainer(C=0.1, random_state=0), slice(8)), ("b", ONE, slice(4, 12))]

@@ -190,7 +190,7 @@ class BaseExplainer(
         kernel = self._kernel()
         groups = kernel.groups(self._check_target(X, target))
         if out is not None:
-            _scoring.check_out(out, (X.shape[0], self.n_samples_fit_), X, kernel.vectors)
+            _scoring.check_out(out, (X.shape[0], self.n_samples_fit_), [X, *kernel.read()])
         elif getattr(self, "sparse_output", False):
             return _scoring.csr(kernel, X, groups)
         else:

@@ -49,6 +49,10 @@ class AveragedKernel(_scoring.Kernel):
         parts = (columns_of(X, columns) for columns in self.columns)
         return zip(self.members, parts, self.columns, self.weights, strict=True)
 
+    def read(self):
+        """Those of all members."""
+        return [rows for kernel in self.members for rows in kernel.read()]
+
     def groups(self, target):
         """One group of everything."""
         m = len(target.codes) if target.weights is None else len(target.weights)
