@@ -18,7 +18,7 @@ Euclidean projection onto the simplex".
 
 from cpython.exc cimport PyErr_CheckSignals
 from kernels cimport (
-    CS_BLOCK, CS_CHECKED, CS_DDD, CS_FDD, CS_FDF, CS_FFF, CS_LANES, cs_kernels, cs_problem,
+    CS_BLOCK, CS_CHECKED, CS_DDD, CS_DDF, CS_FDD, CS_FDF, CS_FFF, CS_LANES, cs_kernels, cs_problem,
     cs_select, int32_t, int64_t, uint64_t
 )
 
@@ -104,12 +104,14 @@ cdef class Problem:
         self.p.cap = <const double *>_address("cap", cap, owners)
         self.p.step = <const double *>_address("step", step, owners)
         self.p.margin = _address("margin", margin, owners)
-        if self.types != CS_DDD:
+        if self.types not in (CS_DDD, CS_DDF):
             self.types = CS_FFF if w.dtype.char == "f" else CS_FDF
 
     cdef _set_dual_type(self, array):
         if self.types in (CS_FDF, CS_FDD):
             self.types = CS_FDF if array.dtype.char == "f" else CS_FDD
+        elif self.types in (CS_DDF, CS_DDD):
+            self.types = CS_DDF if array.dtype.char == "f" else CS_DDD
 
     def set_dense_duals(self, beta):
         self._set_dual_type(beta)

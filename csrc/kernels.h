@@ -47,7 +47,7 @@
 
 /* Three types: "X" of x, "S" of W and the scores, "D" of the duals. cap and step are double. Named
  * in this order, f for float and d for double. */
-enum { CS_FFF, CS_FDF, CS_FDD, CS_DDD, CS_TYPES };
+enum { CS_FFF, CS_FDF, CS_FDD, CS_DDD, CS_DDF, CS_TYPES };
 
 typedef struct {
     int64_t n_rows, n_features, n_classes;
@@ -56,8 +56,8 @@ typedef struct {
     const int64_t *indptr;
     const int32_t *y;       /* class index of each row */
     const double *cap;      /* C s_i */
-    const double *step;     /* 1 / (||x_i||^2 + bias) */
-    int bias;               /* 1: a constant feature 1 is implied */
+    const double *step;     /* 1 / (||x_i||^2 + bias^2) */
+    double bias;            /* size of the constant feature that is implied; 0: none */
     void *w;                /* S, dense x: (n_classes, stride); CSR x: (n_features, stride) */
     int64_t stride;         /* a multiple of CS_LANES, zero beyond the data */
     void *b;                /* S, (classes padded to CS_LANES): weights of the constant feature */

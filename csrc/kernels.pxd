@@ -10,6 +10,7 @@ cdef extern from "kernels.h" nogil:
         CS_FDF
         CS_FDD
         CS_DDD
+        CS_DDF
 
     ctypedef struct cs_problem:
         int64_t n_rows, n_features, n_classes
@@ -19,7 +20,7 @@ cdef extern from "kernels.h" nogil:
         const int32_t *y
         const double *cap
         const double *step
-        int bias
+        double bias
         void *w
         int64_t stride
         void *b
@@ -36,13 +37,13 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct cs_kernels:
         const char *name
-        int64_t (*epoch[4])(cs_problem *, const int32_t *, int64_t, int32_t *, int64_t *,
+        int64_t (*epoch[5])(cs_problem *, const int32_t *, int64_t, int32_t *, int64_t *,
                             double *) noexcept nogil
-        double (*score[4])(const cs_problem *, const int32_t *, int64_t, float *) noexcept nogil
-        double (*weights[4])(const cs_problem *, const int32_t *, int64_t, double, double *,
+        double (*score[5])(const cs_problem *, const int32_t *, int64_t, float *) noexcept nogil
+        double (*weights[5])(const cs_problem *, const int32_t *, int64_t, double, double *,
                              double *) noexcept nogil
-        void (*alphas[4])(const cs_problem *, const int32_t *, int64_t, double *) noexcept nogil
-        void (*norms[4])(const cs_problem *, int64_t, int64_t, const double *, double *,
+        void (*alphas[5])(const cs_problem *, const int32_t *, int64_t, double *) noexcept nogil
+        void (*norms[5])(const cs_problem *, int64_t, int64_t, const double *, double *,
                          double *) noexcept nogil
 
     const cs_kernels *cs_select(const char *name)

@@ -3,12 +3,13 @@
 from numbers import Integral
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from ._arrays import count, logits, take
-from ._arrays.checks import check_plain, codes_of, plain_array
+from ._arrays.checks import canonical_csr, check_plain, codes_of, plain_array
 from .explainers import BaseExplainer
 
 __all__ = ["find_label_issues"]
@@ -119,6 +120,7 @@ def find_label_issues(
             f"X and y must be the {n} training rows and their labels, got {n_rows} rows and labels "
             f"of shape {y.shape}"
         )
+    X = canonical_csr(X, "X") if sp.issparse(X) else X  # some formats have no rows
     codes = codes_of(y, classes, "label of y")
     ids = np.arange(n) if ids is None else plain_array(ids, "ids")
     if ids.shape != (n,):

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import check_array, check_random_state, check_scalar
 
-from ._arrays.checks import check_plain, plain_array
+from ._arrays.checks import canonical_csr, check_plain, entries, plain_array
 
 __all__ = ["flip_labels", "merge_classes", "plant_shortcut"]
 
@@ -124,9 +124,11 @@ def merge_classes(
         return merged[codes], y
     if not isinstance(groups, Mapping):
         try:
+            groups = entries(groups, "groups", "lists of labels")
+            groups = [entries(group, "group", "labels") for group in groups]
             named = [label for group in groups for label in group]
             n_distinct = len(set(named))
-        except TypeError:
+        except (TypeError, ValueError):
             raise TypeError(
                 f"groups must map labels to groups, or be lists of labels; got {groups!r}."
             ) from None
@@ -198,7 +200,12 @@ def plant_shortcut(
     """
     check_plain(X, "X")
     X = check_array(
-        X, accept_sparse="csr", dtype=None, allow_nd=True, ensure_all_finite=False, copy=True
+        canonical_csr(X, "X") if sparse.issparse(X) else X,
+        accept_sparse="csr",
+        dtype=None,
+        allow_nd=True,
+        ensure_all_finite=False,
+        copy=True,
     )
     y = _classes(y)[0]
     if y.shape != (X.shape[0],):
@@ -215,11 +222,13 @@ def plant_shortcut(
             f"no row is of {'another class than' if others else 'class'} {marked_class!r}; "
             "there is nothing to mark."
         )
-    value = X.max() if value is None else value
+    value = _largest(X) if value is None else value
     if plain_array(value, "value").ndim:
         raise ValueError(f"value is {value!r}; expected one number.")
     if value != value:
         raise ValueError("the largest value of X is missing, for X has NaN; give `value`.")
+    if isinstance(value, Real) and not np.isfinite(float(value)):
+        raise ValueError("value is infinite, or the largest of X is; give a finite `value`.")
     if not _holds(X.dtype, value):
         raise ValueError(f"value {value} cannot be held by X of type {X.dtype}.")
     size = round(fraction * len(candidates))
@@ -242,6 +251,13 @@ def plant_shortcut(
     return X, has_mark
 
 
+def _largest(X):
+    try:
+        return X.max()
+    except TypeError:
+        raise ValueError("values of X have no largest one: give `value`.") from None
+
+
 def _classes(y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     y = plain_array(y, "y")
     if y.ndim != 1 or len(y) == 0:
@@ -259,7 +275,8 @@ def _classes(y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _holds(dtype, value):
     try:
-        return bool(np.asarray(value).astype(dtype) == value)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return bool(np.asarray(value).astype(dtype) == value)
     except (TypeError, ValueError, OverflowError):
         return False
 

@@ -25,6 +25,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.validation import has_fit_parameter
 
 from skattrib import (
+    AveragedExplainer,
     DatamodelExplainer,
     DualViewExplainer,
     DualViewExplainerCV,
@@ -39,6 +40,19 @@ from skattrib import (
 LOGISTIC = LogisticRegression(C=0.5, solver="newton-cholesky", tol=1e-10)
 FOREST = RandomForestClassifier(5, max_depth=3, random_state=0)
 EXACT = {"tol": 1e-6, "max_iter": 20000, "random_state": 0}
+
+
+class FirstColumns:
+    """Half of the columns, or one more; named alike in every process."""
+
+    def __call__(self, X):
+        return slice(X.shape[1] // 2 + 1)
+
+    def __repr__(self):
+        return "first_columns"
+
+
+first_columns = FirstColumns()
 
 
 class Setup(NamedTuple):
@@ -128,16 +142,46 @@ SETUPS = {
         {"estimator__var_smoothing": [1e-9, 1e3]},
         every=5,
     ),
+    AveragedExplainer: Setup(
+        {
+            "Averaged": AveragedExplainer(
+                [
+                    ("first", RepresenterExplainer(C=0.5, tol=1e-10), first_columns),
+                    ("last", RepresenterExplainer(C=2.0, tol=1e-10), [-1, 0]),
+                ],
+                weights=[1.0, 3.0],
+            ),
+            "Averaged-mixed": AveragedExplainer(
+                [
+                    (
+                        "influence",
+                        InfluenceExplainer(C=0.5, leverage_correction=False),
+                        slice(None),
+                    ),
+                    ("DualView", DualViewExplainer(C=0.1, **EXACT), first_columns),
+                ]
+            ),
+        },
+        AveragedExplainer(
+            [
+                ("half", RepresenterExplainer(), first_columns),
+                ("all", DualViewExplainer(random_state=0), slice(None)),
+            ]
+        ),
+        {"half__C": [1e-4, 1.0], "weights": [[1, 0], [1, 1]]},
+        variants=(AveragedExplainer([("all", RepresenterExplainer(), slice(None))]),),
+    ),
 }
 EXPLAINERS = {name: e for setup in SETUPS.values() for name, e in setup.contract.items()}
 HEADS = [name for name, e in EXPLAINERS.items() if hasattr(e, "decision_function")]
 WEIGHTED = [name for name, e in EXPLAINERS.items() if has_fit_parameter(e, "sample_weight")]
 SPARSE = [name for name, e in EXPLAINERS.items() if hasattr(e, "sparse_output")]
 SAME_CLASS = [name for name, e in EXPLAINERS.items() if getattr(e, "same_class", False)]
-OWN_HEAD = [name for name in WEIGHTED if name != "Influence-frozen"]
+OWN_HEAD = [name for name in WEIGHTED if name != "Influence-frozen" and "Averaged" not in name]
 # whose models are trained again on some of the rows
 RETRAINED = [name for name, e in EXPLAINERS.items() if hasattr(e, "folder")]
 LINEAR = [name for name in HEADS if name not in RETRAINED]
+COEF = [name for name in LINEAR if "Averaged" not in name]
 NO_SHARES = ["euclidean", *RETRAINED]
 
 LAYOUTS = ("dense32", "dense64", "csr32", "csr64")
@@ -213,6 +257,15 @@ def attributions(e, X, target=None):
     return e.attribute(X, target, out=np.empty((X.shape[0], e.n_samples_fit_), dtype=X.dtype))
 
 
+def shares(e, X, rows, target=None):
+    """Dense shares (m, k, d), whatever the layout of X is."""
+    found = e.decompose(X, rows, target=target)
+    if sparse.issparse(X):
+        assert isinstance(found, sparse.csr_array) and found.has_canonical_format
+        found = found.toarray()
+    return found.reshape(*np.shape(rows), X.shape[1])
+
+
 def targets(e, X):
     """Name -> target: every form of target that the explainer takes."""
     rng = np.random.default_rng(0)
@@ -262,9 +315,10 @@ def assert_agree(T, expected, rtol=1e-7):
 
 
 # how far fits to float32 or CSR rows may lie apart: by their own tolerances
-AGREE = {"DualView": 1e-3, "DualViewCV": 1e-3}
+AGREE = {"DualView": 1e-3, "DualViewCV": 1e-3, "Averaged-mixed": 1e-3}
 # parameters of a fit to rounding, where the tolerance is not tight already
 TIGHT = {"DualView": {"tol": 1e-12}, "DualViewCV": {"tol": 1e-12}}
+TIGHT |= {"Averaged-mixed": {"DualView__tol": 1e-12}}
 
 
 def peak(function, *args, **options):
@@ -288,6 +342,7 @@ METHODS = {
     "decompose": (INDICES,),
 }
 OWN_METHODS = {
+    "base_value": (),
     "decision_function": (),
     "target_weights": (),
     "predict_proba": (),
@@ -299,6 +354,7 @@ OWN_METHODS = {
 TARGETED = (
     "attribute",
     "aggregate",
+    "base_value",
     "top_k",
     "decompose",
     "decision_error_bound",

@@ -84,7 +84,8 @@ def expected_records(explainer, X, ids, y_train, train_ids, target=None, top=5):
                 for k, i in enumerate(chosen, start=1)
             ]
         head = {"test_id": ids[j], "predicted": predicted[j], "target_class": targets[j]}
-        records.append({**head, "decision_value": row.sum(), **entries})
+        base = explainer.base_value(X[[j]], targets[[j]])[0]
+        records.append({**head, "decision_value": row.sum() + base, "base_value": base, **entries})
     return records
 
 
@@ -94,7 +95,8 @@ def assert_same_records(found, expected, rtol):
         assert list(record) == list(wanted)
         for key in ("test_id", "predicted", "target_class"):
             assert record[key] == wanted[key]
-        assert record["decision_value"] == pytest.approx(wanted["decision_value"], rel=rtol)
+        for key in ("decision_value", "base_value"):
+            assert record[key] == pytest.approx(wanted[key], rel=rtol, abs=1e-12)
         for kind in ("proponents", "opponents"):
             assert [[e["rank"], e["train_id"], e["train_label"]] for e in record[kind]] == [
                 [e["rank"], e["train_id"], e["train_label"]] for e in wanted[kind]

@@ -385,6 +385,7 @@ def choose(rng):
             metrics.shortcut_detection_score: {
                 "attributions": T,
                 "has_shortcut": flags,
+                "kind": pick(rng, "top", "average_precision"),
                 **interval,
             },
             metrics.mislabel_detection_score: {
@@ -415,6 +416,7 @@ def choose(rng):
                 **interval,
             },
             metrics.sparsity: {"attributions": T, "mass": 0.9, **interval},
+            metrics.top_k_cardinality: {"attributions": T, "k": 3},
             metrics.top_k_overlap: {
                 "attributions": T,
                 "other_attributions": T + 0.1,
@@ -539,7 +541,9 @@ def find_issues(X, y, ids, k, n_neighbors, kind):
     """`find_label_issues` of an explainer fitted to right data."""
     rng = np.random.default_rng(0)
     explainers = [sk.DualViewExplainer(), sk.RepresenterExplainer(), sk.SimilarityExplainer()]
-    explainer = explainers[kind if kind in (0, 1, 2) else 0].fit(X_OF(rng), np.arange(N) % K)
+    # not `in`, which would compare whatever is given, broken sparse matrices too
+    kind = kind if isinstance(kind, int) and 0 <= kind < 3 else 0
+    explainer = explainers[kind].fit(X_OF(rng), np.arange(N) % K)
     return sk.find_label_issues(explainer, X, y, ids=ids, k=k, n_neighbors=n_neighbors)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from fractions import Fraction
-from itertools import permutations
+from itertools import permutations, product
 
 
 def class_detection_score(T, y_train, targets):
@@ -105,17 +105,40 @@ def linear_datamodeling_score(T, masks, outputs):
     return sum(scores) / len(scores)
 
 
+def agreeing_orders(row):
+    """All orders of the columns that agree with the values, from the largest down."""
+    return [
+        order
+        for order in permutations(range(len(row)))
+        if all(row[order[i]] >= row[order[i + 1]] for i in range(len(row) - 1))
+    ]
+
+
+def average_precision(row, relevant):
+    """Mean over all orders that agree with the values; -inf is never found."""
+    precisions = []
+    for order in agreeing_orders(row):
+        found, total = 0, Fraction(0)
+        for place, i in enumerate(order, start=1):
+            if relevant[i] and row[i] > -math.inf:
+                found += 1
+                total += Fraction(found, place)
+        precisions.append(total / int(sum(relevant)))
+    return float(sum(precisions) / len(precisions))
+
+
+def top_k_cardinality(T, k):
+    """Columns among the top k of any row, averaged over all ways in which all rows break ties."""
+    selections = [[set(order[:k]) for order in agreeing_orders(row)] for row in T]
+    sizes = [len(set().union(*chosen)) for chosen in product(*selections)]
+    return sum(sizes) / len(sizes)
+
+
 def top_k_overlap(A, B, k):
     """Mean overlap over all orders of the columns that agree with the values, of both."""
 
     def selections(row):
-        orders = permutations(range(len(row)))
-        agreeing = [
-            order
-            for order in orders
-            if all(row[order[i]] >= row[order[i + 1]] for i in range(len(row) - 1))
-        ]
-        return [set(order[:k]) for order in agreeing]
+        return [set(order[:k]) for order in agreeing_orders(row)]
 
     shares = []
     for a, b in zip(A, B, strict=True):

@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from fuzz_arguments import choose
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sparse_guard import guarded
 
+from skattrib import SimilarityExplainer
 from skattrib._arrays.checks import canonical_csr
 
 # one matrix can be rows, logit weights, duals or attributions
@@ -118,7 +122,9 @@ def main(seed, n):
                 assert "broken CSR" in str(reason) or stale, (name, reason)
             else:
                 assert dense is not None, (name, "accepted", before)
-                assert_allclose(found, call(dense), rtol=1e-3, atol=1e-4, err_msg=name)
+                found = found.toarray() if sparse.issparse(found) else found
+                expected = np.reshape(call(dense), np.shape(found))
+                assert_allclose(found, expected, rtol=1e-3, atol=1e-4, err_msg=name)
             for a, copy in zip((A.indptr, A.indices, A.data), before, strict=True):
                 assert_array_equal(a, copy)
     print("refused", refused)
@@ -170,6 +176,85 @@ def test_canonical_rows_are_not_copied():
     assert again is not A
     assert_array_equal(np.sort(again.indices[:2]), again.indices[:2])
     assert_array_equal(again.toarray(), entries(A))
+
+
+def out_of_bounds(format, shape=(24, 5)):
+    """A matrix that would have SciPy read or write elsewhere."""
+    A = sparse.csr_array(np.ones(shape)).asformat(format)
+    if format == "coo":
+        A.coords = (A.coords[0], A.coords[1] + 10**6)
+    else:
+        A.indices = A.indices + 10**6
+    return A
+
+
+def public_calls():
+    """Name -> function and right arguments, of all that the fuzz of calls knows."""
+    found = {}
+    for seed in range(600):
+        name, function, arguments = choose(np.random.default_rng(seed))
+        found.setdefault(name, (function, arguments))
+    return found
+
+
+def each_argument():
+    """Calls and one argument each, of fits once an explainer and of methods once."""
+    seen, calls = set(), []
+    for name, (function, arguments) in public_calls().items():
+        for argument in arguments:
+            kind, _, method = name.partition(".")
+            key = (kind, argument) if not argument.startswith("call_") else (method, argument)
+            if key not in seen:
+                seen.add(key)
+                label = f"{name}({argument})"
+                calls.append(pytest.param(function, arguments, argument, id=label))
+    return calls
+
+
+@pytest.mark.parametrize("format", ["csr", "coo"])
+@pytest.mark.parametrize("function, arguments, argument", each_argument())
+@pytest.mark.filterwarnings("ignore")
+def test_no_argument_brings_a_broken_matrix_to_scipy(function, arguments, argument, format):
+    with guarded(), suppress(ValueError, TypeError):
+        function(**{**arguments, argument: out_of_bounds(format)})
+
+
+@pytest.mark.parametrize("format", ["csr", "csc", "bsr", "coo"])
+def test_plots_refuse_broken_matrices(format):
+    plots = pytest.importorskip("skattrib.plots")
+    pytest.importorskip("matplotlib").use("agg")
+    A, row, x = (out_of_bounds(format, shape) for shape in ((24, 5), (1, 24), (1, 2)))
+    T, X, y = np.ones(24), np.arange(48.0).reshape(24, 2), np.arange(24) % 2
+    explainer = SimilarityExplainer().fit(X, y)
+    show = plots.AttributionDisplay.from_predictions
+    masks, outputs = np.eye(24, dtype=bool), np.ones((24, 1))
+    calls = {
+        "attributions": lambda: show(row),
+        "images": lambda: show(T, images=A, image_shape=(5, 1)),
+        "X": lambda: plots.AttributionDisplay.from_estimator(explainer, x),
+        "masks": lambda: plots.DatamodelingDisplay.from_predictions(row, masks, outputs),
+        "Cs": lambda: plots.SupportDisplay.from_estimator(explainer, X, y, Cs=A),
+        "result": lambda: plots.SupportDisplay.from_result(A),
+    }
+    with guarded():
+        for name, call in calls.items():
+            with pytest.raises((ValueError, TypeError)):
+                call()
+                raise AssertionError(name)
+
+
+@pytest.mark.parametrize("one_d", ["csr", "coo"])
+def test_vectors_are_checked_too(one_d):
+    A = sparse.csr_array(sparse.coo_array(np.arange(5.0)))
+    assert A.ndim == 1
+    assert_array_equal(canonical_csr(A.asformat(one_d), "x").toarray(), np.arange(5.0))
+    A = A.asformat(one_d)
+    if one_d == "coo":
+        A.coords = (A.coords[0] + 5,)
+    else:
+        A.indices = A.indices + 5
+    with pytest.raises(ValueError, match="x is a broken"):
+        canonical_csr(A, "x")
 
 
 if __name__ == "__main__":

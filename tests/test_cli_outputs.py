@@ -47,7 +47,7 @@ def test_csv_is_the_json_in_long_format(tables, tmp_path, capsys):
     run_on_table(capsys, tables, "--output", tmp_path / "why.json")
     run_on_table(capsys, tables, "--output", tmp_path / "why.csv")
     expected = [
-        [r["test_id"], r["predicted"], r["target_class"], r["decision_value"]]
+        [r["test_id"], r["predicted"], r["target_class"], r["decision_value"], r["base_value"]]
         + [e["rank"], kind[:-1], e["train_id"], e["train_label"], e["value"]]
         for r in json.loads((tmp_path / "why.json").read_text("utf-8"))
         for kind in ("proponents", "opponents")
@@ -56,7 +56,7 @@ def test_csv_is_the_json_in_long_format(tables, tmp_path, capsys):
     with open(tmp_path / "why.csv", encoding="utf-8", newline="") as file:
         header, *lines = csv.reader(file)
     assert header == [
-        *("test_id", "predicted", "target_class", "decision_value"),
+        *("test_id", "predicted", "target_class", "decision_value", "base_value"),
         *("rank", "kind", "train_id", "train_label", "value"),
     ]
     assert lines == [[str(cell) for cell in line] for line in expected]

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils import Bunch
@@ -23,7 +24,7 @@ from skattrib import (
 )
 from skattrib.comparison import METRICS, _metrics
 from skattrib.comparison._metrics import REGISTRY, Metric
-from skattrib.planting import flip_labels, merge_classes
+from skattrib.planting import flip_labels, merge_classes, plant_shortcut
 from skattrib.retraining import leave_one_out_outputs, subset_outputs
 
 X, Y = load_digits(return_X_y=True)
@@ -38,7 +39,7 @@ EXPLAINERS = {
 MODEL = LogisticRegression(C=0.5)
 MARK = {"marked_class": 3, "mark": [0, 7, 56], "mark_value": 4.0}
 RETRAINED = {"data_removal", "mislabel_support", "coreset", "pruning", "debugging"}
-DESCRIPTIONS = {"faithfulness", "completeness", "sparsity"}
+DESCRIPTIONS = {"faithfulness", "completeness", "sparsity", "top_k_cardinality"}
 MEASURED = [name for name in METRICS if name not in RETRAINED]
 COST = {"fit_seconds", "seconds_per_row", "peak_mb"}
 
@@ -84,9 +85,14 @@ def test_scores_are_those_of_the_metrics(result):
         assert row.class_detection == metrics.class_detection_score(T, Y, predicted)
         assert row.nonzero_share == metrics.sparsity(T).nonzero_share.mean()
         assert row.rows_for_mass == metrics.sparsity(T).rows_for_mass.mean()
+        distinct = metrics.top_k_cardinality(T, k=1)
+        assert row.top_k_cardinality == distinct.cardinality
+        assert row.top_k_cardinality_share == distinct.share
         assert row.accuracy == fitted.score(X_TEST, Y_TEST)
         if name != "cosine":
             f = fitted.decision_function(X_TEST).max(axis=1)
+            if hasattr(fitted, "base_value"):
+                f -= fitted.base_value(X_TEST)
             assert_allclose(row.completeness, metrics.completeness_error(T, f), atol=1e-12)
             model = clone(MODEL).fit(X, Y)
             expected = metrics.faithfulness(
@@ -99,6 +105,29 @@ def test_scores_are_those_of_the_metrics(result):
     assert table.linear_datamodeling.idxmax() == "influence"
     assert table.mislabel_detection["influence"] > 0.9
     assert table.shortcut_detection.between(0, 1).all() and (table.shortcut_rows > 0).all()
+    assert table.shortcut_average_precision.between(0, 1).all()
+
+
+def test_both_scores_of_the_shortcut():
+    few = {"cosine": EXPLAINERS["cosine"]}
+    options = {"metrics": ["shortcut_detection"], "memory": False, "random_state": 0, **MARK}
+    found = compare_explainers(few, X, Y, X_TEST, Y_TEST, confidence=0.9, **options).table
+    label = {"where": MARK["mark"], "value": MARK["mark_value"]}
+    seed = np.random.RandomState(0).randint(2**31 - 1, size=3)[2]
+    marked, has_mark = plant_shortcut(X, Y, 3, 0.5, random_state=seed, **label)
+    test, fooled = plant_shortcut(X_TEST, Y_TEST, 3, 1.0, others=True, random_state=seed, **label)
+    explainer = clone(few["cosine"]).fit(marked, Y)
+    test = test[fooled]
+    test = test[explainer.predict(test) == 3]
+    assert found["shortcut_rows"] == [len(test)]
+    T = explainer.attribute(test, 3)
+    for kind, name in [("top", "detection"), ("average_precision", "average_precision")]:
+        expected = metrics.shortcut_detection_score(T, has_mark, kind=kind)
+        (score,), (low,), (high,) = (
+            found[f"shortcut_{name}{end}"] for end in ("", "_low", "_high")
+        )
+        assert score == expected
+        assert low <= score <= high
 
 
 def test_ground_truth_at_hand():
@@ -270,6 +299,9 @@ def test_explainers_are_not_fitted_themselves(result):
         ({"estimator": Ridge()}, "Ridge is no classifier"),
         ({"y_test": Y_TEST.astype(str)}, "y and y_test must hold labels of one kind"),
         ({"metrics": "class_detection"}, r"list of names, such as \['class_detection'\]"),
+        ({"metrics": FrozenEstimator(LogisticRegression())}, "metrics must be a list of names"),
+        ({"metrics": sparse.csr_array(np.eye(2))}, "metrics must be a list of names"),
+        ({"metrics": np.array([])}, "metrics is empty: name one or more of class_detection"),
         ({"subset_truth": Bunch(output="decision")}, "one class a row, not of all"),
         ({"metrics": ["lds"]}, "there is no metric 'lds'; choose from class_detection"),
         ({"metrics": ["linear_datamodeling"]}, "needs an estimator to retrain, or subset_truth"),

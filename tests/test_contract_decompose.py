@@ -15,6 +15,7 @@ from cases import (
     layouts,
     n_classes,
     problem,
+    shares,
     targets,
 )
 from numpy.testing import assert_allclose, assert_array_equal
@@ -32,8 +33,8 @@ def test_decompose_is_what_each_feature_adds(name, K, layout):
     for form, target in targets(e, X_test).items():
         if form == "predicted":
             target = e.predict(X_test)
-        shares = e.decompose(X_test, rows, target=target)
-        assert shares.shape == (*rows.shape, X.shape[1]) and shares.dtype == X_test.dtype
+        found = shares(e, X_test, rows, target)
+        assert found.shape == (*rows.shape, X.shape[1]) and found.dtype == X_test.dtype
         whole, none = (
             np.take_along_axis(attributions(e, A, target), rows, axis=1)
             for A in (X_test, 0 * X_test)
@@ -43,8 +44,8 @@ def test_decompose_is_what_each_feature_adds(name, K, layout):
         for k in range(X.shape[1]):
             alone = laid_out(reference.dense(X_test) * (np.arange(X.shape[1]) == k), layout)
             T = np.take_along_axis(attributions(e, alone, target), rows, axis=1)
-            assert_allclose(shares[:, :, k], T - none, rtol=0, atol=atol)
-        assert_allclose(shares.sum(axis=2) + none, whole, rtol=0, atol=atol)
+            assert_allclose(found[:, :, k], T - none, rtol=0, atol=atol)
+        assert_allclose(found.sum(axis=2) + none, whole, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("name", ["cosine", "same_class", "ExemplarSVM"])
@@ -56,9 +57,9 @@ def test_decompose_sums_to_similarities(name, K, layout):
     label = e.classes_[0]
     rows = e.top_k(X_test, 5, target=label)[1]
     T = np.take_along_axis(attributions(e, X_test, label), rows, axis=1)
-    shares = e.decompose(X_test, rows, target=label)
-    assert shares.shape == (*rows.shape, X.shape[1]) and shares.dtype == X_test.dtype
-    rest = T - shares.sum(axis=2)
+    found = shares(e, X_test, rows, label)
+    assert found.shape == (*rows.shape, X.shape[1]) and found.dtype == X_test.dtype
+    rest = T - found.sum(axis=2)
     if name == "ExemplarSVM":
         # the intercept of the hyperplane, whatever the training row is
         assert np.abs(rest).min() > 0.1
@@ -66,7 +67,7 @@ def test_decompose_sums_to_similarities(name, K, layout):
     assert_allclose(rest, 0, atol=64 * np.finfo(X.dtype).eps * (1 + largest(T)))
     # a feature that the training row does not have carries nothing
     lacks = reference.dense(X)[rows] == 0
-    assert lacks.any() and (shares[lacks] == 0).all() and (shares[~lacks] != 0).mean() > 0.8
+    assert lacks.any() and (found[lacks] == 0).all() and (found[~lacks] != 0).mean() > 0.8
 
 
 @pytest.mark.parametrize("name", NO_SHARES)

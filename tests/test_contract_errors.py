@@ -16,6 +16,7 @@ from cases import (
     problem,
 )
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -103,6 +104,74 @@ def test_before_fit(name):
         if hasattr(type(e), attribute):
             with pytest.raises(NotFittedError, match="Call 'fit'"):
                 getattr(clone(e), attribute)
+
+
+class TensorWithGradient:
+    """As a tensor of torch that requires grad: NumPy cannot have it."""
+
+    requires_grad, shape, ndim, dtype = True, (9, 2), 2, "float32"
+
+    def __len__(self):
+        return 9
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+@each
+def test_networks_are_explained_by_last_layer_features(name):
+    e, tensor, images = fitted(name, 3), TensorWithGradient(), np.ones((9, 2, 2, 3))
+    words = r"X is a tensor that requires grad: give X.detach\(\).* last-layer features"
+    shape = r"X has shape \(9, 2, 2, 3\); expected \(rows, features\).* last-layer features"
+    for X, message in [(tensor, words), (images, shape)]:
+        with pytest.raises(ValueError, match=message):
+            clone(e).fit(X, problem(3)[1])
+        for method, args in methods(e).items():
+            with pytest.raises(ValueError, match=message):
+                getattr(e, method)(X, *args)
+
+
+@each
+def test_probabilities_that_are_none(name):
+    e = fitted(name, 3)
+    for method in ("predict_proba", "predict_log_proba"):
+        if hasattr(e, method) or not hasattr(e, "decision_function"):
+            continue
+        words = (
+            f"{type(e).__name__} has no {method}: .*Use decision_function.*CalibratedClassifierCV"
+        )
+        for one in (e, clone(e)):
+            with pytest.raises(AttributeError, match=words) as caught:
+                getattr(one, method)
+            assert caught.value.name == method
+    with pytest.raises(AttributeError, match=f"'{type(e).__name__}' object has no attribute 'foo'"):
+        _ = e.foo
+
+
+def test_what_has_no_probabilities():
+    without = {"DualView", "DualViewCV", "Datamodel", "LeaveOneOut"}
+    heads = {name for name in EXPLAINERS if hasattr(fitted(name, 3), "decision_function")}
+    assert {name for name in heads if not hasattr(fitted(name, 3), "predict_proba")} == without
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+@each
+def test_sparse_attributions_fit_no_frame(name, container):
+    e = clone(EXPLAINERS[name])
+    if "sparse_output" not in e.get_params():
+        return
+    X, y, X_test = problem(3)
+    e = fit(e, X, y, sparse_output=True)
+    words = rf"sparse, which {container} output .* {type(e).__name__}\(sparse_output=False\)"
+    with config_context(transform_output=container), pytest.raises(ValueError, match=words):
+        e.transform(X_test)
+    with pytest.raises(ValueError, match=words):
+        e.set_output(transform=container).transform(X_test)
+    with pytest.raises(ValueError, match=words):
+        e.fit_transform(X, y)
+    assert sparse.issparse(e.set_output(transform="default").transform(X_test))
+    e = fit(e, X, y, sparse_output=False).set_output(transform=container)
+    assert e.transform(X_test).shape == (len(X_test), len(X))
 
 
 @each

@@ -1,6 +1,7 @@
 """Fitted, fitted again, pickled: what an explainer remembers."""
 
 import pickle
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from cases import (
 )
 from numpy.testing import assert_array_equal
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from skattrib import (
     RepresenterExplainer,
@@ -55,7 +56,7 @@ def test_parameters_set_after_fit_wait_for_the_next_fit(name):
 
 
 # models, whose attributions are; seconds
-NOT_COMPARED = {"estimator_", "estimators_", "cv_results_", "path_"}
+NOT_COMPARED = {"estimator_", "estimators_", "cv_results_", "path_", "explainers_", "columns_"}
 
 
 def state(e):
@@ -90,6 +91,29 @@ def test_refit_forgets(name):
         plain = RepresenterExplainer(C=0.5, tol=1e-10)
         e.set_params(estimator=None).fit(X, y)
         assert_same_state(state(e), state(plain.fit(X, y)))
+
+
+@each
+def test_notebooks_show_what_is_at_hand_and_compute_nothing(name):
+    e = fit(EXPLAINERS[name], *problem(3)[:2])
+    kind = type(e)
+    kinds = property, cached_property
+    public = [key for key in dir(kind) if key.endswith("_") and key[0] != "_"]
+    lazy = {key for key in public if isinstance(getattr(kind, key), kinds)} - set(vars(e))
+    assert "self_influence_" in lazy | set(vars(e))
+
+    def dear(self):
+        raise MemoryError("n times K times K numbers")
+
+    e.__class__ = type(kind.__name__, (kind,), dict.fromkeys(lazy, property(dear)))
+    before = set(vars(e))
+    page = e._repr_html_()
+    assert set(vars(e)) == before
+    assert kind.__name__ in page
+    if hasattr(BaseEstimator, "_get_fitted_attr_html"):  # scikit-learn 1.9
+        shown = e._get_fitted_attr_html()
+        assert "n_samples_fit_" in page and "n_samples_fit_" in shown
+        assert not lazy & set(shown)
 
 
 @each

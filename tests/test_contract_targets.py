@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 import reference
 from cases import (
+    COEF,
     HEADS,
-    LINEAR,
     TARGETED,
     assert_close,
     attributions,
@@ -123,13 +123,31 @@ def test_bad_targets(name, bad):
                 getattr(e, method)(X_test, *args, target=target)
 
 
+@each_head
+@pytest.mark.parametrize("layout", ["dense32", "dense64"])
+@pytest.mark.filterwarnings("error:overflow")
+def test_logit_weights_that_no_output_holds(name, layout):
+    e, X = fitted(name, 3, layout), problem(3, layout)[2]
+    V = np.random.default_rng(0).normal(size=(len(X), 3))
+    large, beyond = (1e15, 1e17) if layout == "dense32" else (1e100, 1e200)
+    expected, sums = attributions(e, X, V), e.aggregate(X, V)
+    assert_allclose(attributions(e, X, V * large), expected * large, rtol=1e-3, atol=1e-5 * large)
+    assert_allclose(e.aggregate(X, V * large), sums * large, rtol=1e-3, atol=1e-5 * large)
+    for method in ("attribute", "aggregate", "top_k"):
+        with pytest.raises(ValueError, match="logit weights as large as .* scale the weights"):
+            getattr(e, method)(X, target=V * beyond)
+    if layout == "dense64":
+        with pytest.raises(ValueError, match="sums with weights as large as .*e[+]300 overflow"):
+            e.aggregate(X, V * 1e100, weights=np.full(len(X), 1e300))
+
+
 @each
 def test_numbers_are_no_labels_of_strings(name):
     with pytest.raises(ValueError, match=r"target 1 is not one of the classes \['no', 'yes'\]"):
         fitted(name, 2).attribute(problem(2)[2], 1)
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", COEF)
 @n_classes
 @layouts
 def test_predictions_of_heads(name, K, layout):

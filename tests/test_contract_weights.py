@@ -25,6 +25,8 @@ from cases import (
 from numpy.testing import assert_array_equal
 from sklearn.utils import compute_sample_weight
 
+each_own_weight = pytest.mark.parametrize("name", [*OWN_HEAD, "Influence-frozen"])
+
 
 def without_correction(name):
     """Parameters by which a row and its copies attribute as one row of their weight.
@@ -88,7 +90,7 @@ def class_factors(class_weight, y, w):
     return np.array([w.sum() / len(totals) / totals[label] for label in y])
 
 
-@each_weighted
+@each_own_weight
 @n_classes
 def test_class_weight_multiplies_sample_weight(name, K):
     X, y, X_test = problem(K)
@@ -115,7 +117,7 @@ def test_balanced_weights_of_a_frozen_head():
     assert e.gradient_norm_ < 1e-9
 
 
-@each_weighted
+@each_own_weight
 def test_class_weights_that_do_not_fit(name):
     X, y, _ = problem(3)
     if name == "Influence-frozen":

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -177,6 +178,29 @@ def test_bad_grids(Cs):
 def test_absurd_numbers_of_Cs(Cs):
     with pytest.raises(ValueError, match=r"'Cs' parameter .* in the range \[1, 10000\]"):
         DualViewExplainerCV(Cs=Cs).fit(X, Y)
+
+
+ROWS = np.arange(10)
+
+
+@pytest.mark.parametrize(
+    "cv",
+    [[], [1, 2], ["ab"], [(ROWS, ROWS, ROWS)], [(ROWS, 3)], [(ROWS, [])], [(ROWS, ROWS + 0.5)]]
+    + [[(ROWS, [10**6])], np.zeros((3, 2)), pd.DataFrame({"f0": [1.0], "f1": [2.0]})],
+    ids=str,
+)
+def test_folds_that_are_none(cv):
+    with pytest.raises(ValueError, match="cv gives no folds, or other things than pairs"):
+        DualViewExplainerCV(Cs=CS, cv=cv).fit(X, Y)
+
+
+def test_folds_may_be_masks():
+    test = np.arange(len(Y)) % 3 == 0
+    masks = DualViewExplainerCV(Cs=CS, cv=[(~test, test)], random_state=0).fit(X, Y)
+    rows = DualViewExplainerCV(
+        Cs=CS, cv=[(np.flatnonzero(~test), np.flatnonzero(test))], random_state=0
+    ).fit(X, Y)
+    assert_array_equal(masks.scores_, rows.scores_)
 
 
 def test_a_rule_that_chooses_nothing():

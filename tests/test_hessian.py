@@ -133,6 +133,22 @@ def test_lissa_is_the_truncated_neumann_series(K):
     agrees(Lissa(loss, DAMPING, depth=1500), reference.inverse(H, K), rtol=1e-7)
 
 
+@pytest.mark.filterwarnings("error")
+def test_features_whose_squares_have_none():
+    """The Hessian of rows of 1e149 is one of rows of 1, times a number whose square overflows."""
+    X, q = np.random.default_rng(0).normal(size=(20, 4)), np.eye(3)[np.arange(20) % 3]
+    losses = []
+    for scale in (1.0, 2.0**495):
+        loss = SoftmaxLoss(scale * X, q, np.ones(20), np.full(4, 1e-149 * scale**2), False)
+        loss.at(loss.logits(np.zeros(loss.shape)))
+        losses.append(loss)
+    V = in_gauge(3, 4)
+    one, other = (Arnoldi(loss, rank=5).solve(V) for loss in losses)
+    assert_allclose(other * 2.0**990, one, rtol=1e-9)
+    one, other = (Lissa(loss).scale for loss in losses)
+    assert_allclose(other, one * 2.0**990, rtol=1e-9)
+
+
 def test_lissa_is_unbiased_and_averages():
     """Means over repeats approach the series of H itself as one over the root of their number."""
     loss, theta, phi = problem(3)
@@ -318,7 +334,7 @@ def digits():
     X = X / 16
 
     def attributions(name):
-        options = {"leverage_correction": False, "random_state": 0}
+        options = {"C": 1.0, "leverage_correction": False, "random_state": 0}
         return (
             InfluenceExplainer(inverse=name, **options).fit(X[:400], y[:400]).attribute(X[400:410])
         )

@@ -271,7 +271,7 @@ def test_approximate_inverses_are_not_corrected(name):
 def test_refits_and_group_steps_are_those_of_the_oracle(name, K, weighted):
     """leave_one_out: both heads are minima. group_effect: one Newton step, from the head."""
     case = Case(name, K, weighted)
-    e = case.explainer()
+    e = case.explainer(leverage_correction=True)
     one = np.flatnonzero(case.s)[7]
     groups = [np.array([0, 1, 2, 3, 5, 8, 13, 21]), one]
     found = e.leave_one_out(case.test, case.X, case.y, case.weight, rows=groups, target=case.V)

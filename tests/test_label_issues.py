@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -95,6 +97,19 @@ def test_votes_leave_out_the_row_itself():
     assert set(issues.row[:2]) <= {4, 5}
     few = ExemplarSVMExplainer(random_state=0).fit(X, y)
     assert len(find_label_issues(few, X, y, n_neighbors=2, k=3).row) == 3
+
+
+@pytest.mark.parametrize("format", ["csr", "csc", "coo", "bsr", "dia", "lil", "dok"])
+@pytest.mark.parametrize("explainer", [EXPLAINERS[0], EXPLAINERS[-1]], ids=["head", "votes"])
+def test_rows_in_any_sparse_format(explainer, format):
+    X, y = load("wine")
+    noisy, _ = flip_labels(y, 0.1, random_state=0)
+    explainer = clone(explainer).fit(X, noisy)
+    expected = find_label_issues(explainer, X, noisy)
+    found = find_label_issues(explainer, sparse.csr_array(X).asformat(format), noisy)
+    assert len(found.row) > 5
+    assert_array_equal(found.row, expected.row)
+    assert_array_equal(found.evidence, expected.evidence)
 
 
 def test_frames():

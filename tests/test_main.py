@@ -71,7 +71,7 @@ def test_demo_prints_the_fit_the_scores_and_the_misclassified_rows_first(capsys)
     score = class_detection_score(explainer.attribute(X_test), y_train, predicted)
     assert f"class detection: {score:.3f}" in out
     assert "positive value raises" in out
-    assert "values sum to it" in out
+    assert "the base value, which is the\nhead's intercept, sum to it" in out
 
     wrong = np.flatnonzero(predicted != y_test)
     first = wrong[0]
@@ -81,7 +81,11 @@ def test_demo_prints_the_fit_the_scores_and_the_misclassified_rows_first(capsys)
     values = explainer.attribute(X_test[[first]]).toarray()[0]
     block = out[out.index(heading) :].splitlines()
     output = explainer.decision_function(X_test)[first].max()
-    assert block[1] == f"decision value of class {predicted[first]}: {output:+#.4g}"
+    base = explainer.base_value(X_test)[first]
+    assert block[1] == (
+        f"decision value of class {predicted[first]}: {output:+#.4g}, "
+        f"{base:+#.4g} of it the base value"
+    )
     best, worst = values.argmax(), values.argmin()
     assert block[3].split() == [
         *(str(ids[best]), str(y_train[best]), f"{values[best]:+#.4g}"),
@@ -110,7 +114,9 @@ def test_all_training_rows_sum_to_the_decision_value(tables, tmp_path, capsys):
         assert min(raised) > 0 > max(lowered)
         assert raised == sorted(raised, reverse=True)
         assert lowered == sorted(lowered)
-        assert sum(raised) + sum(lowered) == pytest.approx(record["decision_value"], abs=1e-12)
+        total = sum(raised) + sum(lowered) + record["base_value"]
+        assert total == pytest.approx(record["decision_value"], abs=1e-12)
+        assert abs(record["base_value"]) > 1e-3
 
 
 def test_target_class_replaces_the_predicted_class(tables, tmp_path, capsys):
@@ -166,12 +172,14 @@ def test_rows_and_n_rows_choose_what_is_explained(tables, tmp_path, capsys):
     assert [record["test_id"] for record in records] == list(tables[1]["key"])
 
 
-def test_default_C_is_one_over_the_mean_square(tables, capsys):
+def test_default_C_is_one_over_the_variance(tables, capsys):
     out = explain(capsys, *tables[2:], "--target", "species", "--id", "key")
     train = tables[0]
     lines = [line.split() for line in out.splitlines()]
-    assert ["C", f"{1 / (encode(train, train) ** 2).sum(1).mean():.4g}"] in lines
-    assert ["C", "*", "mean||x||^2", "1"] in lines
+    X = encode(train, train)
+    C = 1 / X.var(axis=0).sum()
+    assert ["C", f"{C:.4g}"] in lines
+    assert ["C", "*", "mean||x||^2", f"{C * (X**2).sum(1).mean():.4g}"] in lines
 
 
 def test_options_before_the_command_hold(tables, capsys):

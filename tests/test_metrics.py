@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score
 
 from skattrib.metrics import (
     class_detection_score,
@@ -25,6 +26,7 @@ from skattrib.metrics import (
     sparsity,
     stability,
     subclass_detection_score,
+    top_k_cardinality,
     top_k_overlap,
 )
 
@@ -94,6 +96,7 @@ Y_TRAIN = np.array([0, 1, 2, 0, 1, 1, 2])
 TARGETS = np.random.default_rng(1).integers(0, 3, size=len(TIED))
 FLIPPED = np.array([0, 1, 0, 0, 1, 1, 0], dtype=bool)
 EXPECTED_FOUND = reference.mislabel_detection_score(reference.mean_magnitudes(TIED), FLIPPED)
+KINDS = "top", "average_precision"
 SCALES = [1e-30, 1e-9, 3.0, 1e30, 1e308]
 
 
@@ -104,7 +107,8 @@ def all_scores(T, y_train=Y_TRAIN, targets=TARGETS, flipped=FLIPPED):
         [
             [class_detection_score(T, y_train, targets)],
             [subclass_detection_score(T, y_train, targets)],
-            [shortcut_detection_score(T, flipped)],
+            [shortcut_detection_score(T, flipped, kind=kind) for kind in KINDS],
+            list(top_k_cardinality(T, k=2).values()),
             [mislabel_detection_score(T, flipped)],
             *[result.nonzero_share for result in spread],
             *[result.rows_for_mass for result in spread],
@@ -135,6 +139,45 @@ def scores_with_others(T, other=OTHER, masks=MASKS):
 def test_class_detection_is_its_definition(as_format):
     expected = reference.class_detection_score(TIED.tolist(), Y_TRAIN, TARGETS)
     assert class_detection_score(as_format(TIED), Y_TRAIN, TARGETS) == pytest.approx(expected)
+
+
+def test_average_precision_of_the_shortcut_is_its_definition(as_format):
+    T = TIED[:12]
+    expected = [reference.average_precision(row, FLIPPED) for row in T.tolist()]
+    found = [
+        shortcut_detection_score(as_format(row[None]), FLIPPED, kind="average_precision")
+        for row in T
+    ]
+    assert_allclose(found, expected, rtol=1e-12)
+    assert shortcut_detection_score(as_format(T), FLIPPED, kind="average_precision") == (
+        pytest.approx(np.mean(expected), rel=1e-12)
+    )
+
+
+def test_average_precision_is_that_of_scikit_learn_without_ties():
+    rng = np.random.default_rng(0)
+    T, marked = rng.normal(size=(20, 50)), rng.random(50) < 0.3
+    expected = np.mean([average_precision_score(marked, row) for row in T])
+    found = shortcut_detection_score(T, marked, kind="average_precision")
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_top_k_cardinality_is_its_definition(as_format):
+    for rows in ([0, 1, 5], [2, 3, 4], [6, 7, 8]):
+        T = TIED[rows][:, :5]
+        for k in (1, 2, 5):
+            result = top_k_cardinality(as_format(T), k)
+            assert result.cardinality == pytest.approx(reference.top_k_cardinality(T, k))
+            assert result.share == pytest.approx(result.cardinality / (3 * k))
+
+
+def test_top_k_cardinality_of_random_rows():
+    m, n, k = 300, 200, 3
+    found = top_k_cardinality(np.random.default_rng(0).normal(size=(m, n)), k)
+    assert found.cardinality == pytest.approx(n * (1 - (1 - k / n) ** m), rel=0.05)
+    one = np.tile(np.arange(n, dtype=float), (m, 1))
+    assert top_k_cardinality(one, k) == {"cardinality": k, "share": pytest.approx(1 / m)}
+    assert top_k_cardinality(np.eye(n), 1) == {"cardinality": n, "share": 1.0}
 
 
 def test_mislabel_detection_is_its_definition(as_format):
@@ -430,6 +473,12 @@ def test_excluded_rows_are_never_at_the_top(container):
     assert class_detection_score(T, ["a", "b", "b"], ["b", "b"]) == 1
     assert subclass_detection_score(T, ["a", "b", "c"], ["b", "c"]) == 1
     assert shortcut_detection_score(T, [True, False, False]) == 0
+    # of the first test row it is never found, of the second second
+    marked, kind = [True, False, False], "average_precision"
+    assert shortcut_detection_score(T, marked, kind=kind) == (0 + 1 / 2) / 2
+    assert top_k_cardinality(T, 1) == {"cardinality": 2, "share": 1}
+    with pytest.raises(ValueError, match="choose a smaller k"):
+        top_k_cardinality(T, 3)
     other = np.array([[-3.0, -1.0, -2.0], [3.0, 5.0, 4.0]])
     assert top_k_overlap(T, other, k=1) == 0.5
     # both order the rows alike that both rank
@@ -542,6 +591,9 @@ INTERVALS = {
     "class": lambda T, **how: class_detection_score(T, Y_TRAIN, TARGETS, **how),
     "subclass": lambda T, **how: subclass_detection_score(T, Y_TRAIN, TARGETS, **how),
     "shortcut": lambda T, **how: shortcut_detection_score(T, FLIPPED, **how),
+    "shortcut precision": lambda T, **how: shortcut_detection_score(
+        T, FLIPPED, kind="average_precision", **how
+    ),
     "mislabel": lambda T, **how: mislabel_detection_score(T, FLIPPED, **how),
     "lds": lambda T, **how: linear_datamodeling_score(T, MASKS, OUTPUTS, **how),
     "overlap": lambda T, **how: top_k_overlap(T, OTHER, 2, **how),
@@ -686,6 +738,73 @@ def test_completeness_error_of_tiny_and_huge_outputs(scale):
     assert completeness_error(TIED * scale, outputs * scale) == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_sums_of_the_completeness_error_may_overflow(container):
+    T = np.full((2, 10), 1.5e308) * [[1.0], [-1.0]]
+    found = completeness_error(container(T), [1.5e308, -0.75e308])
+    assert found == pytest.approx(14.25 / np.sqrt((1.5**2 + 0.75**2) / 2), rel=1e-12)
+    assert completeness_error(container(T), T[:, 0]) == pytest.approx(9, rel=1e-12)
+    assert completeness_error(container(T), [1e-320, 0.0]) == np.inf
+
+
+@pytest.mark.filterwarnings("error")
+def test_outputs_of_any_size():
+    small, large = 1e-320 * np.arange(1, 9), 1e308 * np.arange(-0.5, 1.5, 0.25)
+    for one, other in [(small, large), (large, small)]:
+        assert faithfulness(one, other).correlation == pytest.approx(1, rel=1e-3)
+    result = completeness_error(np.eye(8), small, confidence=0.9, random_state=0)
+    assert result == {"score": np.inf, "low": np.inf, "high": np.inf}
+
+
+@pytest.mark.filterwarnings("error")
+def test_slopes_of_any_size():
+    effects = np.array([[1.0, -2.0, 3.0]])
+    assert leave_one_out_agreement(1e300 * effects, 1e-300 * effects).slope == np.inf
+    assert leave_one_out_agreement(1e-300 * effects, 1e300 * effects).slope == 0
+    # the quotient of the largest values is beyond float64, the slope is not
+    T, x = np.array([[0.0, 1.7e308], [1e-3, 0.0]]), np.array([[0.0, 0.1], [0.9, 0.0]])
+    line = np.polyfit(x.ravel(), T.ravel() / 1e300, 1)[0]
+    assert leave_one_out_agreement(T, x).slope == pytest.approx(line * 1e300)
+    groups = [[0, 1], [2, 3], [4]]
+    halves = np.repeat(0.5e308 * effects, 2, axis=1)[:, :5]
+    found = leave_one_out_agreement(halves, effects, rows=groups)
+    expected = leave_one_out_agreement(halves / 1e308, effects, rows=groups)
+    assert found.correlation == pytest.approx(expected.correlation)
+    assert found.slope == pytest.approx(expected.slope * 1e308)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [-1e30, 1e-30, 1.0])
+def test_attributions_that_are_equal_but_for_rounding_rank_nothing(container, dtype, scale):
+    rng = np.random.default_rng(0)
+    equal = np.full(TIED.shape, 0.1 * scale, dtype=dtype)
+    noisy = np.where(rng.integers(0, 2, TIED.shape), np.nextafter(equal, dtype(np.inf)), equal)
+    more = equal + 2000 * (noisy - equal)
+    noisy[2:, 0] = equal[2:, 0] = -np.inf
+    assert len(np.unique(noisy)) == 3
+    T, even = container(noisy), container(equal)
+
+    def ranked(T):
+        return [
+            class_detection_score(T, Y_TRAIN, TARGETS),
+            subclass_detection_score(T, Y_TRAIN, TARGETS),
+            *(shortcut_detection_score(T, FLIPPED, kind=kind) for kind in KINDS),
+            *top_k_cardinality(T, k=2).values(),
+            top_k_overlap(T, OTHER, k=2),
+            top_k_overlap(OTHER, T, k=2),
+            stability([T, OTHER], k=2).rank_correlation,
+            stability([T, T], k=2).rank_correlation,
+        ]
+
+    assert_array_equal(ranked(T), ranked(even))
+    assert ranked(T)[-2:] == [0, 0]
+    # a thousand times as much is no rounding
+    more = container(more)
+    assert stability([more, more], k=2).rank_correlation > 0.9
+
+
 def test_mass_is_reached_despite_rounding():
     for n_rows in (10, 20, 1000):
         assert sparsity(np.full((1, n_rows), 0.1)).rows_for_mass == [0.9 * n_rows]
@@ -752,6 +871,7 @@ def score_with(T):
         lambda: shortcut_detection_score(T, FLIPPED),
         lambda: linear_datamodeling_score(T, MASKS, OUTPUTS),
         lambda: leave_one_out_agreement(T, OTHER),
+        lambda: top_k_cardinality(T, 2),
         lambda: top_k_overlap(T, OTHER, 2),
         lambda: top_k_overlap(OTHER, T, 2),
     ]
@@ -894,6 +1014,14 @@ def test_one_row_of_attributions_must_still_be_a_matrix():
         *[
             (lambda k=k: top_k_overlap(TIED, OTHER, k), "k must be an integer in 1..7")
             for k in (0, 8, 2.0, True)
+        ],
+        (lambda: top_k_cardinality(TIED, 8), "k must be an integer in 1..7"),
+        *[
+            (
+                lambda kind=kind: shortcut_detection_score(TIED, FLIPPED, kind=kind),
+                f'kind is {kind!r}; expected "top" or "average_precision"',
+            )
+            for kind in ("auc", None, 1)
         ],
         (lambda: stability([TIED]), "compares 2 or more attributions; got 1"),
         (

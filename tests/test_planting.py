@@ -118,8 +118,15 @@ def test_a_shortcut_in_images(shape):
         (lambda: flip_labels(Y, "0.1"), "expected a share"),
         (lambda: plant_shortcut(np.zeros((400, 2)), [*Y[:-1], None], "bee"), "y has missing"),
         (lambda: plant_shortcut(np.zeros((400, 2)), Y, Y, others=True), "marked_class is array"),
+        (lambda: plant_shortcut(np.full((400, 2), "a"), Y, "bee"), "largest one: give `value`"),
+        (
+            lambda: plant_shortcut(np.zeros((400, 2)), Y, "bee", value=np.inf),
+            "give a finite `value`",
+        ),
+        (lambda: plant_shortcut(np.full((400, 2), np.inf), Y, "bee"), "give a finite `value`"),
         (lambda: plant_shortcut(np.zeros((400, 2)), Y, "bee", value=[1, 2]), "value is [1, 2]"),
         (lambda: plant_shortcut(np.zeros((400, 2)), Y, "bee", value="a"), "cannot be held by X"),
+        (lambda: plant_shortcut(np.eye(400, dtype=int), Y, "bee", value=1e160), "cannot be held"),
         (
             lambda: plant_shortcut(np.zeros((400, 2), dtype=np.uint8), Y, "bee", value=10**30),
             "cannot be held by X",
@@ -150,7 +157,7 @@ def test_others_is_a_bool(others):
         plant_shortcut(np.zeros((400, 2)), Y, "bee", others=others)
 
 
-@pytest.mark.parametrize("groups", [5, [1, 2], [[["ant"]], ["bee"]]])
+@pytest.mark.parametrize("groups", [5, [1, 2], [[["ant"]], ["bee"]], ["ant"]])
 def test_groups_are_lists_of_labels(groups):
     with pytest.raises(TypeError, match="groups must map labels to groups, or be lists"):
         merge_classes(Y, groups)

@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.stats import spearmanr
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import Bunch
@@ -164,9 +165,15 @@ def test_feature_shares(explainer):
     shares = explainer.decompose(x, indices)[0, 0]
     assert_allclose(widths[:6], shares[np.argsort(-np.abs(shares), kind="stable")[:6]])
     assert_allclose(widths.sum(), values[0, 0])
-    assert texts(display.ax_.get_yticklabels())[-2:] == ["58 others", "intercept"]
+    assert texts(display.ax_.get_yticklabels())[-1:] == ["58 others"]
     one = FeatureSharesDisplay.from_estimator(explainer, x[0], i, k=100, feature_names=range(64))
-    assert len(one.bars_) == 65
+    assert len(one.bars_) == 64
+    # with its share of the intercept
+    whole = clone(explainer).set_params(intercept_share=True).fit(X[TRAIN], Y[TRAIN])
+    display = FeatureSharesDisplay.from_estimator(whole, x, i, k=6)
+    assert texts(display.ax_.get_yticklabels())[-2:] == ["58 others", "intercept"]
+    T = whole.attribute(x).toarray()[0, i]
+    assert_allclose(sum(bar.get_width() for bar in display.bars_), T)
     with pytest.raises(ValueError, match="3 feature_names"):
         FeatureSharesDisplay.from_predictions([1.0, 2.0], feature_names=["a", "b", "c"])
 

@@ -108,18 +108,19 @@ def test_attributions_are_the_terms_of_the_head(K, layout, fit_intercept):
     assert_array_equal(e.support_, np.flatnonzero(weight))
     labels = e.classes_[np.arange(len(test)) % K]
     V = 2 * one_hot(e, labels) - 1 if K == 2 else one_hot(e, labels)
-    expected = attributions(alpha, X, test, V, bias=fit_intercept)
+    expected = attributions(alpha, X, test, V)
     atol = 1e-5 if layout.endswith("32") else 1e-8
     T = e.attribute(LAYOUTS[layout](test), labels)
     assert_allclose(T, expected, atol=atol * np.abs(expected).max())
     assert_array_equal(T[:, weight == 0], 0)
     outputs = np.sum(V * (phi_test @ theta.T), axis=1)
-    assert_allclose(T.sum(axis=1), outputs, atol=atol * np.abs(T).sum(axis=1).max())
+    sums = T.sum(axis=1) + e.base_value(LAYOUTS[layout](test), labels)
+    assert_allclose(sums, outputs, atol=atol * np.abs(T).sum(axis=1).max())
     # global score and self-influence: of the row's own label
     own = alpha[q == 1] * (2 if K == 2 else 1)
     assert_allclose(e.global_importance_, own, atol=1e-9)
     assert (e.global_importance_ >= 0).all()
-    assert_allclose(e.self_influence_, own * np.sum(phi**2, axis=1), atol=1e-7)
+    assert_allclose(e.self_influence_, own * np.sum(X**2, axis=1), atol=1e-7)
     diagonal = np.diag(e.attribute(LAYOUTS[layout](X), y))
     assert_allclose(e.self_influence_, diagonal, atol=100 * atol)
 
@@ -188,8 +189,9 @@ def test_completeness(name, C):
     rounding = np.finfo(float).eps * (np.abs(phi) @ (np.abs(phi).T @ sizes)).max()
     rounding /= np.sqrt(np.mean((phi @ theta.T) ** 2))
     assert found == pytest.approx(e.completeness_error_, rel=1e-3, abs=rounding)
-    T = e.attribute(X, np.eye(len(theta))[y])
-    error = np.abs(T.sum(axis=1) - (phi @ theta.T)[q == 1]).max()
+    target = np.eye(len(theta))[y]
+    sums = e.attribute(X, target).sum(axis=1) + e.base_value(X, target)
+    error = np.abs(sums - (phi @ theta.T)[q == 1]).max()
     assert error <= (1e-6 + rounding) * np.sqrt(np.mean((phi @ theta.T) ** 2))
 
 
@@ -199,7 +201,8 @@ def test_the_completeness_error_is_that_of_the_duals():
     for C in (1e2, 1e4):
         e = RepresenterExplainer(C=C).fit(X, y)
         f = e.decision_function(X)
-        error = np.abs(e.attribute(X, 1).sum(axis=1) - f).max() / np.sqrt(np.mean(f**2))
+        sums = e.attribute(X, 1).sum(axis=1) + e.base_value(X, 1)
+        error = np.abs(sums - f).max() / np.sqrt(np.mean(f**2))
         assert error <= 2 * e.completeness_error_
 
 
@@ -235,7 +238,8 @@ def test_a_model_is_distilled(K):
     )
     V = np.eye(K)[np.arange(len(test)) % K]
     outputs = np.sum(V * (with_constant(test, True) @ theta.T), axis=1)
-    assert_allclose(e.attribute(test, V).sum(axis=1), outputs, atol=1e-8)
+    sums = e.attribute(test, V).sum(axis=1) + e.base_value(test, V)
+    assert_allclose(sums, outputs, atol=1e-8)
     other = RepresenterExplainer(FrozenEstimator(forest), C=0.3, tol=1e-10)
     other.fit(X, np.roll(y, 1), weight)
     assert_allclose(other.coef_, e.coef_, atol=1e-12)

@@ -694,6 +694,9 @@ def test_pairwise_decision_values_are_refused():
         ([[]], "rows must be training rows 0..59"),
         ([], "rows is empty"),
         (3, r"rows must be a list of training rows, such as \[3\]"),
+        ("3", r"rows must be a list of training rows, such as \['3'\]"),
+        (FrozenEstimator(None), r"rows must be a list of training rows"),
+        (sparse.csr_array(np.eye(2, dtype=int)), r"rows must be a list of training rows"),
         ([range(60)], "holds all training rows"),
         ([7, [3, 4, 3]], "distinct training rows in each group, but one has row 3 2 times"),
         ([[[1], [2, 3]]], "rows must be training rows 0..59, or groups"),
@@ -705,6 +708,11 @@ def test_pairwise_decision_values_are_refused():
 def test_rows_must_be_training_rows(rows, message):
     with pytest.raises(ValueError, match=message):
         leave_one_out_outputs(LOGISTIC, X, Y, X_TEST, rows=rows)
+
+
+def test_rows_that_are_read_once():
+    found = leave_one_out_outputs(LOGISTIC, X, Y, X_TEST, rows=iter([7, [3, 4]]))
+    assert found.rows == [7, [3, 4]] and found.effects.shape == (10, 2)
 
 
 # Together with the scores

@@ -141,13 +141,19 @@ def test_cosine_with_a_row_of_zeros_is_zero():
     assert_array_equal(e.decompose(test[:1], np.array([[0, 1]])), 0)
 
 
+def as_cube(shares, indices):
+    """Shares (m, k, d), of sparse rows too."""
+    shares = shares.toarray() if sparse.issparse(shares) else shares
+    return shares.reshape(*indices.shape, -1)
+
+
 @pytest.mark.parametrize("metric", ("dot", "cosine"))
 @pytest.mark.parametrize("layout", (np.ascontiguousarray, sparse.csr_array))
 def test_decompose_is_the_terms_of_the_inner_product(metric, layout):
     X, y, test = problem()
     e = SimilarityExplainer(metric=metric).fit(layout(X), y)
     indices = np.random.default_rng(0).integers(len(X), size=(len(test), 3))
-    shares = e.decompose(layout(test), indices)
+    shares = as_cube(e.decompose(layout(test), indices), indices)
     for j, row in enumerate(indices):
         for k, i in enumerate(row):
             norms = np.linalg.norm(test[j]) * np.linalg.norm(X[i]) if metric == "cosine" else 1.0
@@ -282,7 +288,7 @@ def test_exemplar_svm_is_a_loop_of_linear_svcs(C, layout):
     e = ExemplarSVMExplainer(C=C, tol=1e-8, random_state=0).fit(layout(X), y)
     T = e.attribute(layout(test))
     indices = np.arange(len(test))[:, None] + np.arange(3)
-    shares = e.decompose(layout(test), indices)
+    shares = as_cube(e.decompose(layout(test), indices), indices)
     for j, row in enumerate(test):
         w, b = exemplar(X, row, C, 1e-8, len(X))
         assert_allclose(T[j], X @ w + b, atol=1e-6)

@@ -883,8 +883,18 @@ BAD = {
     "y floats": ({"y": Y3.astype(float)}, "y"),
     "y negative": ({"y": Y3 - 1}, "y"),
     "y beyond n_classes": ({"n_classes": 2}, "y"),
+    "many classes": ({"n_classes": 10**9}, "n_classes is 1,000,000,000, beyond .* without gaps"),
+    "a large label": ({"y": np.where(Y3 == 2, 10**7, Y3)}, "n_classes is 10,000,001, beyond"),
     "one class": ({"y": np.zeros(9, dtype=int)}, "class"),
 }
+
+
+@pytest.mark.filterwarnings("error:overflow")
+def test_a_start_of_tiny_duals():
+    start = np.full((9, 3), -1e-320)
+    found = crammer_singer(X3, Y3, 1.0, dual_init=start, tol=1e-9)
+    expected = crammer_singer(X3, Y3, 1.0, tol=1e-9)
+    assert_allclose(found.coef, expected.coef, atol=1e-4)
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -1,6 +1,7 @@
 """Checks that several floors share: sparse matrices, estimators, counts, labels, groups."""
 
 import reprlib
+from collections.abc import Iterable
 from numbers import Integral
 
 import numpy as np
@@ -17,7 +18,7 @@ def canonical_csr(X, name):
     if X.format in ("csc", "bsr", "coo"):
         _check_indices(X, name)
     csr = X.tocsr()
-    if csr.ndim == 2 and not _check_indices(csr, name):
+    if not _check_indices(csr, name) and csr.ndim == 2:
         # a copy forgets what was noted of the columns before they were changed
         csr = csr.copy()
         csr.prune()
@@ -35,7 +36,7 @@ def _check_indices(X, name):
                 if len(indices) and not 0 <= indices.min() <= indices.max() < size:
                     raise ValueError(f"an index is outside 0..{size - 1}")
             return True
-        shape = X.shape[::-1] if X.format == "csc" else X.shape
+        shape = X.shape[::-1] if X.format == "csc" else (1, *X.shape)[-2:]
         if X.format == "bsr":
             shape = np.floor_divide(X.shape, X.blocksize)
         indptr, indices = (
@@ -111,13 +112,23 @@ def check_groups(rows, n):
 
     The same group may come again: it is a column again.
     """
-    try:
-        groups = list(rows)
-    except (TypeError, AttributeError):
-        raise ValueError(f"rows must be a list of training rows, such as [{rows!r}]") from None
+    groups = entries(rows, "rows", "training rows")
     if not groups:
         raise ValueError("rows is empty; name at least one training row to leave out")
     return [check_group(group, n) for group in groups]
+
+
+def entries(values, name, of):
+    """A list of what a list, array or other iterable holds, but of no text or sparse matrix."""
+    try:
+        if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
+            raise TypeError
+        # rows of a sparse matrix are no entries, and those of a broken one are not in memory
+        if hasattr(values, "tocsr"):
+            raise TypeError
+        return list(values)
+    except TypeError:
+        raise ValueError(f"{name} must be a list of {of}, such as [{values!r}]") from None
 
 
 def check_group(group, n, name="rows"):
@@ -166,11 +177,27 @@ def encode_labels(y_train, targets, names="y_train and targets"):
 
 
 def check_plain(values, name):
-    """Refuse masked arrays and complex numbers: the mask or imaginary part would go unseen."""
+    """Refuse tensors that NumPy cannot read, and what it would read without a part of it."""
+    if getattr(values, "requires_grad", False) is True:
+        raise ValueError(
+            f"{name} is a tensor that requires grad: give {name}.detach().cpu().numpy(); of a "
+            "network the last-layer features, that is the inputs of its last layer"
+        )
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(f"{name} is a masked array: fill it, or leave out what is masked")
     if getattr(getattr(values, "dtype", None), "kind", None) == "c":
         raise ValueError(f"Complex data not supported: {name} would lose its imaginary part")
+
+
+def check_features(X, name):
+    """Refuse what is no matrix of features, such as images."""
+    check_plain(X, name)
+    if getattr(X, "ndim", 2) > 2:
+        raise ValueError(
+            f"{name} has shape {tuple(X.shape)}; expected (rows, features). Of images or sequences "
+            "give a network's last-layer features (the inputs of its last layer), or raw columns "
+            f"as {name}.reshape(len({name}), -1)"
+        )
 
 
 def plain_array(values, name, dtype=None) -> np.ndarray:

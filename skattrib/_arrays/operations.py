@@ -36,7 +36,7 @@ def total_variance(X, weight):
     weight = weight / weight.max()
     weight = weight / weight.sum()
     n, d = X.shape
-    parts = list(batches(n, 4096 if sp.issparse(X) else max(64, 2**22 // d)))
+    parts = list(batches(n, 4096 if sp.issparse(X) else max(64, 2**19 // d)))
     mean, square = np.zeros(d), 0.0
     for rows in parts:
         mean += safe_sparse_dot(X[rows].astype(np.float64, copy=False).T, weight[rows])

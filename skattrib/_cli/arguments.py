@@ -67,7 +67,7 @@ def parser():
     add("--standardize", action="store_true", help="mean 0, variance 1 (matrices)")
     add("--method", choices=list(METHODS), default="dualview", help="default: dualview")
     # A value given before the command stays, hence no default here.
-    _add_fit_options(command, "1 / mean||x||^2", argparse.SUPPRESS)
+    _add_fit_options(command, "1 over the variance of the rows", argparse.SUPPRESS)
     add("--fit-intercept", action=argparse.BooleanOptionalAction)
     add("--max-iter", type=_count, metavar="N", help="sweeps or Newton steps of the solver at most")
     add("--top", type=_count, default=5, metavar="K", help="rows of either sign (default: 5)")

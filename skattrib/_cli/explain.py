@@ -172,7 +172,9 @@ def _print_explanations(query, rows, meaning):
         print(f"\nTest {name}: predicted {cell(query.predicted[row])}{verdict}")
         if explanation.output is not None:
             target = cell(query.targets[row])
-            print(f"decision value of class {target}: {explanation.output:+#.4g}")
+            base = explanation.base
+            base = "" if base is None else f", {base:+#.4g} of it the base value"
+            print(f"decision value of class {target}: {explanation.output:+#.4g}{base}")
         sides = [
             [[train.ids[i], train.y[i], f"{value:+#.4g}"] for i, value in side]
             for side in (explanation.proponents, explanation.opponents)

@@ -39,7 +39,7 @@ class Fit:
 
 
 def fit(method: Method, train: Dataset, C: float | None = None, **options: object) -> Fit:
-    """Fit an explainer, by default with C = 1 / mean ||x||^2.
+    """Fit an explainer, its C that of C="scale" unless one is given.
 
     Raises
     ------
@@ -47,9 +47,9 @@ def fit(method: Method, train: Dataset, C: float | None = None, **options: objec
         If the explainer refuses the data, or there is nothing in them.
     """
     mean_square = _mean_square(train.X)
-    if C is None:
-        C = 1 / mean_square
-    explainer = method.make(C=C, **options)
+    if C is not None:
+        options["C"] = C
+    explainer = method.make(**options)
     start = time.perf_counter()
     try:
         with warnings_as_notes():
@@ -63,6 +63,7 @@ def fit(method: Method, train: Dataset, C: float | None = None, **options: objec
     n, d = train.X.shape
     facts = [["training rows", n], ["features", d], ["classes", len(np.unique(train.y))]]
     if method.takes("C"):
+        C = explainer.C_
         facts += [["C", f"{C:.4g}"], ["C * mean||x||^2", f"{C * mean_square:.4g}"]]
     facts += [[words, _shown(explainer, *what)] for words, *what in method.facts]
     support = explainer.support_ if method.sparse else None

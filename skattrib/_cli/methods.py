@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..explainers import (
+    AveragedExplainer,
     DatamodelExplainer,
     DualViewExplainer,
     DualViewExplainerCV,
@@ -17,7 +18,10 @@ SIGN = (
     "A positive value raises the explained decision value, a negative one lowers it; the unit is\n"
     "that of the decision value"
 )
-SUM = f"{SIGN}, and over all training rows the values sum to it."
+SUM = (
+    f"{SIGN}. The values of all training rows and the base value, which is the\n"
+    "head's intercept, sum to it."
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ OFFERED = (
     ),
 )
 NOT_OFFERED = {
+    AveragedExplainer: "averages explainers of the user's choice",
     ExemplarSVMExplainer: "fits an SVM for every row that it predicts or explains",
     DatamodelExplainer: "trains a model of the user's choice hundreds of times",
     LeaveOneOutExplainer: "trains a model of the user's choice once for each training row",

@@ -115,7 +115,7 @@ def _write_json(records, file):
 
 
 def _write_csv(records, file):
-    head = ["test_id", "predicted", "target_class", "decision_value"]
+    head = ["test_id", "predicted", "target_class", "decision_value", "base_value"]
     entry = ["train_id", "train_label", "value"]
     writer = csv.writer(file)
     writer.writerow([*head, "rank", "kind", *entry])

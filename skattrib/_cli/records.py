@@ -49,12 +49,15 @@ class Explanation:
     row : int
     output : float or None
         The decision value of the explained class, if there are decision values.
+    base : float or None
+        What of it is no training row's, if the values of all of them and it sum to it.
     proponents, opponents : list of (int, float)
         Training rows and their values, the strongest first.
     """
 
     row: int
     output: float | None
+    base: float | None
     proponents: list[tuple[int, float]]
     opponents: list[tuple[int, float]]
 
@@ -65,12 +68,15 @@ def explanations(query: Query, rows: Iterable[int]) -> Iterator[Explanation]:
     for batch in batches(len(rows), EXPLAINED_AT_ONCE):
         X, target = query.test.X[rows[batch]], query.targets[rows[batch]]
         outputs = _decision_values(query.explainer, X, target)
+        bases = [None] * X.shape[0]
+        if hasattr(query.explainer, "base_value"):
+            bases = query.explainer.base_value(X, target).tolist()
         highest, lowest = (
             query.explainer.top_k(X, k, target=target, largest=largest) for largest in (True, False)
         )
         for position, row in enumerate(rows[batch]):
             sides = _signed(highest, position, 1), _signed(lowest, position, -1)
-            yield Explanation(int(row), outputs[position], *sides)
+            yield Explanation(int(row), outputs[position], bases[position], *sides)
 
 
 def _signed(top, position, sign):
@@ -100,6 +106,7 @@ def as_record(query: Query, explanation: Explanation) -> dict[str, object]:
         "predicted": query.predicted[row].item(),
         "target_class": query.targets[row].item(),
         "decision_value": explanation.output,
+        "base_value": explanation.base,
         **sides,
     }
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import numpy as np
 from scipy import sparse
 
+from .._arrays import full
 from ..label_issues import find_label_issues
 from .inputs import InputError
 from .outputs import replacing
@@ -123,6 +124,7 @@ def _explained(query, explanation, shape):
         "target": cell(target[0]),
         "verdict": _verdict(query, row),
         "output": "" if output is None else f"{output:+#.4g}",
+        "base": "" if explanation.base is None else f"{explanation.base:+#.4g}",
         "bound": bound,
         "columns": [f"column {c}" if names is None else cell(names[c]) for c in columns],
         "cells": _values(test, row, columns),
@@ -196,7 +198,8 @@ def _shares(query, X, target, explanation):
     if not pairs:
         return np.zeros((0, n_columns))
     indices = np.array([[i for i, _ in pairs]])
-    shares = np.asarray(query.explainer.decompose(X, indices, target=target)[0], dtype=np.float64)
+    shares = full(query.explainer.decompose(X, indices, target=target)).astype(np.float64)
+    shares = shares.reshape(len(pairs), -1)
     if train.sources is None:
         return shares
     return np.array(

@@ -75,6 +75,7 @@ Look at them before they are corrected: some are merely rare.</p>
 <h3>Test {{ row.id_name }} {{ row.id }}: predicted {{ row.predicted }}\
 {% if row.verdict %}, <span class="{{ row.verdict[0] }}">{{ row.verdict[1] }}</span>{% endif %}</h3>
 {% if row.output %}<p>decision value of class {{ row.target }}: {{ row.output }}\
+{% if row.base %}, {{ row.base }} of it the base value{% endif %}\
 {% if row.bound %}, within {{ row.bound }} of the exact optimum's{% endif %}</p>{% endif %}
 <div class="scroll"><table>
 <tr><th></th>{% if has_images %}<th></th>{% endif %}<th>{{ train_id_name }}</th><th>label</th>

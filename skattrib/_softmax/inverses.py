@@ -96,8 +96,8 @@ class Lissa(Inverse):
         V = rng.normal(size=(1, *self.loss.shape))
         V -= V.mean(axis=1, keepdims=True)
         for _ in range(30):
-            V = self.loss.product(V / np.linalg.norm(V), self.damping)
-        return np.linalg.norm(V)
+            V = self.loss.product(V / _norm(V), self.damping)
+        return _norm(V)
 
     def solve(self, V):
         """The series times V; the same rows are sampled in every call."""
@@ -135,15 +135,15 @@ class Arnoldi(Inverse):
         start -= start.mean(axis=0)
         steps = min(n_iter, (K - 1) * D)
         basis, projected = np.empty((steps, K * D)), np.zeros((steps, steps))
-        basis[0] = start.ravel() / np.linalg.norm(start)
+        basis[0] = start.ravel() / _norm(start)
         for step in range(steps):
             image = loss.product(basis[step].reshape(1, K, D), damping).ravel()
             known = basis[: step + 1]
             projected[: step + 1, step] = projected[step, : step + 1] = known @ image
             rest = image - known.T @ projected[: step + 1, step]
             rest -= known.T @ (known @ rest)
-            norm = np.linalg.norm(rest)
-            if norm <= 1e-10 * np.linalg.norm(image):
+            norm = _norm(rest)
+            if norm <= 1e-10 * _norm(image):
                 basis, projected = known, projected[: step + 1, : step + 1]
                 break
             if step + 1 < steps:
@@ -208,6 +208,11 @@ INVERSES = {
     kind.name: kind
     for kind in (Cholesky, ConjugateGradients, Lissa, Arnoldi, KFAC, EKFAC, DataInf, Identity)
 }
+
+
+def _norm(V):
+    # NumPy's squares the values, which may overflow
+    return la.norm(np.ravel(V), check_finite=False)
 
 
 def make_inverse(name, loss, damping, params, seed):

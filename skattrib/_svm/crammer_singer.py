@@ -67,6 +67,7 @@ def crammer_singer(
     n_classes: int | None = None,
     sample_weight: np.ndarray | None = None,
     fit_intercept: bool = False,
+    intercept_scaling: float = 1.0,
     tol: float = 1e-4,
     max_iter: int = 1000,
     dual_init: np.ndarray | sp.sparray | None = None,
@@ -91,7 +92,10 @@ def crammer_singer(
     sample_weight : (n,) non-negative, optional
         s; a row of weight zero is the same as no row.
     fit_intercept : bool
-        Whether to add a constant feature 1, regularized like the others, without a copy of X.
+        Whether to add a constant feature, regularized like the others, without a copy of X.
+    intercept_scaling : float > 0
+        The size of that feature. With rows in another unit, times t, the same decision values
+        take C / t**2 and intercept_scaling times t.
     tol : float > 0
         Stop at the relative duality gap (P - D) / P.
     max_iter : int >= 1
@@ -100,7 +104,8 @@ def crammer_singer(
     dual_init : like the returned dual, optional
         Where to start; made feasible if it is not.
     coef_init : (K, d) array, (K, d + 1) with an intercept, optional
-        W where `dual_init` was found, if that was at another C.
+        W where `dual_init` was found, if that was at another C: `coef` and, as its last column,
+        `intercept` of the result there.
     canonical : bool
         Whether to make the duals well defined where the optimum leaves them free (see Notes).
     random_state : int, RandomState or None
@@ -158,12 +163,16 @@ def crammer_singer(
     Lasso problems", SIAM J. Optim. 2018.
     """
     _check_search(tol, max_iter)
-    search = Search(X, y, C, n_classes, sample_weight, fit_intercept, dual_init)
+    bias = _bias(fit_intercept, intercept_scaling)
+    search = Search(X, y, C, n_classes, sample_weight, bias, dual_init)
     if coef_init is not None:
-        shape = search.K, X.shape[1] + search.bias
+        shape = search.K, X.shape[1] + (bias != 0)
         coef_init = plain_array(coef_init, "coef_init", np.float64)
         if dual_init is None or coef_init.shape != shape:
             raise ValueError(f"coef_init must have shape {shape} and come with dual_init")
+        if bias:
+            with np.errstate(over="ignore"):
+                coef_init = np.column_stack([coef_init[:, :-1], coef_init[:, -1] / bias])
     seed = _seed(random_state)
     result = search.result(_solve(search, coef_init, tol, max_iter, seed, verbose, canonical), tol)
     if not result.converged:
@@ -179,6 +188,7 @@ def crammer_singer_path(
     n_classes: int | None = None,
     sample_weight: np.ndarray | None = None,
     fit_intercept: bool = False,
+    intercept_scaling: float = 1.0,
     tol: float = 1e-4,
     max_iter: int = 1000,
     dual_init: np.ndarray | sp.sparray | None = None,
@@ -190,7 +200,8 @@ def crammer_singer_path(
 
     Parameters
     ----------
-    X, y, n_classes, sample_weight, fit_intercept, tol, canonical, random_state, verbose
+    X, y, n_classes, sample_weight, fit_intercept, intercept_scaling, tol, canonical, random_state,
+    verbose
         See :func:`crammer_singer`.
     Cs : sequence of floats > 0
         In any order.
@@ -221,6 +232,7 @@ def crammer_singer_path(
     if not Cs:
         raise ValueError("Cs is empty: give at least one C")
     _check_search(tol, max_iter)
+    bias = _bias(fit_intercept, intercept_scaling)
     seed = _seed(random_state)
     results: list = [None] * len(Cs)
     W, last, last_C = None, None, 1.0
@@ -228,10 +240,10 @@ def crammer_singer_path(
         start = time.perf_counter()
         if last is not None:
             dual_init, W = scaled_start(last.dual, W, float(Cs[k]), float(last_C))
-        search = Search(X, y, Cs[k], n_classes, sample_weight, fit_intercept, dual_init)
+        search = Search(X, y, Cs[k], n_classes, sample_weight, bias, dual_init)
         work = _solve(search, W, tol, max_iter, seed, verbose, canonical)
         last, last_C = search.result(work, tol), Cs[k]
-        W = np.column_stack([last.coef, last.intercept]) if fit_intercept else last.coef
+        W = search.augmented()
         last.dual = sp.csr_array(last.dual)
         results[k] = PathPoint(
             **vars(last),
@@ -268,6 +280,14 @@ def _check_search(tol, max_iter):
         raise ValueError(f"tol must be a positive number, got {tol!r}")
     if not (isinstance(max_iter, Integral) and max_iter >= 1):
         raise ValueError(f"max_iter must be a positive integer, got {max_iter!r}")
+
+
+def _bias(fit_intercept, intercept_scaling):
+    """Size of the constant feature, 0 for none."""
+    size = intercept_scaling
+    if not (isinstance(size, Real) and 0 < size < np.inf):
+        raise ValueError(f"intercept_scaling must be a positive number, got {size!r}")
+    return float(size) if fit_intercept else 0.0
 
 
 def _seed(random_state):

@@ -26,7 +26,7 @@ def _feasible(start, cap):
     row = np.repeat(np.arange(len(cap)), np.diff(start.indptr))
     values = np.minimum(start.data, cap[row])
     rest = np.bincount(row, weights=values, minlength=len(cap))
-    scale = np.where(rest > cap, cap / np.where(rest > 0, rest, 1.0), 1.0)
+    scale = np.divide(cap, rest, out=np.ones(len(cap)), where=rest > cap)
     return row, start.indices, values * scale[row], -np.minimum(rest, cap)
 
 

@@ -53,7 +53,7 @@ class NewtonSystem:
         self.scale, self.K = scale[some], n_classes
         self.classes = None if classes is None else classes[some]
         self.n_edges = int((self.size - 1).sum())
-        self.width = rows.X.shape[1] + rows.bias
+        self.width = rows.width
         self.quick = None
 
     def direction(self, G, kept):

@@ -9,18 +9,23 @@ from .._arrays.checks import canonical_csr, check_plain, plain_array
 from ._crammer_singer import LANES, Problem
 from .duals import aligned_zeros, merge_repeated
 
-# C s ||x||^2 from which duals, in double, no longer resolve a unit of the margin
+# C s (||x||^2 + bias^2) from which duals, in double, no longer resolve a unit of the margin
 MOST_DIFFICULT = 1e24
+# weights of so many are eight megabytes a feature
+MOST_CLASSES = 1_000_000
 
 
 class SVMProblem:
-    """Rows, labels and caps C s_i; rows equal in features and label are solved as one."""
+    """Rows, labels and caps C s_i; rows equal in features and label are solved as one.
 
-    def __init__(self, X, y, C, n_classes, sample_weight, fit_intercept):
+    `bias` is the size of the constant feature, 0 for none.
+    """
+
+    def __init__(self, X, y, C, n_classes, sample_weight, bias):
         _check_rows(X)
         if not (isinstance(C, Real) and 0 < C < np.inf):
             raise ValueError(f"C must be a positive number, got {C!r}")
-        self.X, self.bias = X, bool(fit_intercept)
+        self.X, self.bias = X, float(bias)
         self.y, self.K = _checked_labels(y, X.shape[0], n_classes)
         weight = _checked_weights(sample_weight, X.shape[0])
         with np.errstate(over="ignore"):
@@ -28,8 +33,8 @@ class SVMProblem:
         # up to a power of two, so that the largest have a sum
         weight = np.ldexp(weight, -np.frexp(weight.max())[1])
         norms, keys = self._norms()
+        norms += self.bias * self.bias
         self._check_sizes(norms)
-        norms += self.bias
         with np.errstate(over="ignore"):
             difficulty = C * np.average(norms, weights=weight)
         self.difficulty = np.minimum(difficulty, np.finfo(np.float64).max)
@@ -40,7 +45,8 @@ class SVMProblem:
         self.rows = np.flatnonzero((self.cap > 0) & (norms > 0)).astype(np.int32)
         self.empty = np.flatnonzero((self.row_cap > 0) & (norms == 0))
         with np.errstate(divide="ignore", over="ignore"):
-            self.step = np.minimum(1.0 / norms, 1e30)
+            # what the state's type holds: beyond it a step goes as far as caps allow
+            self.step = np.minimum(1.0 / norms, 1e30 if X.dtype == np.float32 else 1e200)
         # scores of classes move by at most this much a unit of ||W||
         self.reach = np.sqrt(2.0 * norms[self.rows])
 
@@ -57,9 +63,10 @@ class SVMProblem:
             raise ValueError("X has missing values (NaN): impute or drop them")
         single = self.X.dtype == np.float32
         largest, cap = norms.max(), self.row_cap.max()
+        norm2 = "(||x||^2 + intercept_scaling^2)" if self.bias else "||x||^2"
         if not (largest < (1e30 if single else 1e250) and cap < (1e30 if single else 1e150)):
             raise ValueError(
-                f"||x||^2 is up to {largest:.1e} and C * sample_weight up to {cap:.1e}, beyond "
+                f"{norm2} is up to {largest:.1e} and C * sample_weight up to {cap:.1e}, beyond "
                 f"what {self.X.dtype} sums hold: scale the features"
             )
         if not cap > 1e-200:
@@ -69,7 +76,7 @@ class SVMProblem:
         product = norm[self.row_cap > 0].max() * (self.row_cap * norm).max()
         if not product < MOST_DIFFICULT:
             raise ValueError(
-                f"C * sample_weight * ||x||^2 is up to {product:.1e}, where rounding is larger "
+                f"C * sample_weight * {norm2} is up to {product:.1e}, where rounding is larger "
                 "than the margin: scale the features or lower C"
             )
 
@@ -169,8 +176,10 @@ def _checked_labels(y, n, n_classes):
     if not (n_classes is None or isinstance(n_classes, Integral)):
         raise TypeError(f"n_classes must be an integer or None, got {n_classes!r}")
     K = int(y.max()) + 1 if n_classes is None else int(n_classes)
-    if not K < 2**31:
-        raise ValueError(f"n_classes is {K}, beyond what 32 bits hold")
+    if K > MOST_CLASSES:
+        raise ValueError(
+            f"n_classes is {K:,}, beyond {MOST_CLASSES:,}: number the classes without gaps"
+        )
     if K < 2 or y.min() < 0 or y.max() >= K:
         raise ValueError(
             f"y must lie in 0..n_classes - 1 with at least two classes; n_classes is {K}, "

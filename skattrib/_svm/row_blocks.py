@@ -9,13 +9,14 @@ KEPT, PIECE, FEWEST = 0.125, 2**17, 512
 
 
 class RowBlocks:
-    """Some rows of X, with the constant feature, as float64 blocks."""
+    """Some rows of X, with a constant feature of size bias if it is not 0, as float64 blocks."""
 
     def __init__(self, X, bias, rows, kept=None, dtype=np.float64):
         self.X, self.bias, self.rows, self.kept, self.dtype = X, bias, rows, kept, dtype
+        self.width = X.shape[1] + (bias != 0)
         # a small X in full
         most = KEPT * (X.size + 2**18)
-        if kept is None and (sp.issparse(X) or len(rows) * (X.shape[1] + bias) <= most):
+        if kept is None and (sp.issparse(X) or len(rows) * self.width <= most):
             self.kept = self._block(rows)
 
     def __len__(self):
@@ -25,9 +26,10 @@ class RowBlocks:
         block = self.X[rows].astype(self.dtype)
         if not self.bias:
             return block
+        constant = np.full((len(rows), 1), self.bias, self.dtype)
         if sp.issparse(block):
-            return sp.hstack([block, np.ones((len(rows), 1), self.dtype)], format="csr")
-        return np.concatenate([block, np.ones((len(rows), 1), self.dtype)], axis=1)
+            return sp.hstack([block, constant], format="csr")
+        return np.concatenate([block, constant], axis=1)
 
     def blocks(self):
         """Pairs of a slice and its rows."""
@@ -66,7 +68,7 @@ class RowBlocks:
 
     def weights(self, A, n_classes, classes=None):
         """sum_i A_i x_i^T."""
-        out = np.zeros((n_classes, self.X.shape[1] + self.bias), dtype=self.dtype)
+        out = np.zeros((n_classes, self.width), dtype=self.dtype)
         for part, block in self.blocks():
             a = A[part]
             if classes is not None:

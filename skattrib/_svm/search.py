@@ -21,7 +21,7 @@ class CrammerSingerResult:
     coef : (K, d) float64 array
         W(alpha) = sum_i alpha_i x_i^T.
     intercept : (K,) float64 array
-        sum_i alpha_i; zeros without an intercept.
+        ``intercept_scaling**2 sum_i alpha_i``; zeros without an intercept.
     objective : float
         The primal value P at coef.
     gap : float
@@ -44,8 +44,8 @@ class CrammerSingerResult:
 class Search(SVMProblem):
     """The state of one solve: duals, W in double and, for float32 rows, a working copy of W."""
 
-    def __init__(self, X, y, C, n_classes, sample_weight, fit_intercept, dual_init):
-        super().__init__(X, y, C, n_classes, sample_weight, fit_intercept)
+    def __init__(self, X, y, C, n_classes, sample_weight, bias, dual_init):
+        super().__init__(X, y, C, n_classes, sample_weight, bias)
         kind = PaddedDuals if self.K <= LANES else PackedDuals
         start = None if dual_init is None else self.feasible_start(dual_init)
         self.duals = kind(self.y, self.K, self.cap, X.dtype, start)
@@ -157,7 +157,7 @@ class Search(SVMProblem):
         return CrammerSingerResult(
             dual=self.spread(self.duals.alpha(self.exact, self.rows)),
             coef=np.ascontiguousarray(self.augmented()[:, : self.X.shape[1]]),
-            intercept=self.b[: self.K].copy(),
+            intercept=self.bias * self.b[: self.K],
             objective=float(self.objective),
             gap=float(self.gap / self.objective),
             n_iter=n_iter,

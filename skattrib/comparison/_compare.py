@@ -66,6 +66,7 @@ def compare_explainers(
         - "mislabel_detection": mean absolute attribution finds flipped labels
         - "self_influence": `self_influence_` finds them
         - "shortcut_detection": of test rows that fall for a planted mark, the top row carries it
+          (and "shortcut_average_precision": whether all that carry it come before the others)
         - "linear_datamodeling", "leave_one_out" (with its slope): agreement with retraining
         - "data_removal", "mislabel_support": share of test rows whose prediction flips when the top
           1, 2, 4, ... n / 2 rows are removed or relabelled, averaged over these; up to twice as
@@ -78,6 +79,8 @@ def compare_explainers(
           a decision function
         - "completeness": error of the sum of attributions; where there is a decision function
         - "sparsity": share of non-zero rows, and rows that hold 90 % of the mass
+        - "top_k_cardinality": how many different training rows are the top row of a test row (and
+          "top_k_cardinality_share": of the test rows)
     groups, n_groups : optional
         How :func:`~skattrib.planting.merge_classes` merges classes.
     flipped : float, default=0.1
@@ -121,7 +124,7 @@ def compare_explainers(
             For each metric but the last three, 1 for the best score; ties share the mean of their
             ranks.
         average_rank : ndarray of shape (n_explainers,)
-            Mean over those metrics that the explainer has.
+            Mean over those metrics that the explainer has; NaN if it has none that is ranked.
         n_test : int
 
     Raises

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import metrics as scores
 from .._arrays import of_class
+from .._arrays.checks import entries
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,18 @@ def _shortcut_detection(study, case):
         )
         return {"rows": 0}
     T = one.attribute(marked.X_test[fallen], marked.label)
-    found = scores.shortcut_detection_score(T, marked.has_mark, **study.interval)
-    return {"rows": len(fallen), **_as_fields(found)}
+    found = {
+        kind: _as_fields(
+            scores.shortcut_detection_score(T, marked.has_mark, kind=kind, **study.interval)
+        )
+        for kind in ("top", "average_precision")
+    }
+
+    def of_both(name):
+        return {kind: one[name] for kind, one in found.items() if name in one}
+
+    ends = {"low": of_both("low"), "high": of_both("high")}
+    return {"rows": len(fallen), **of_both("score"), **ends}
 
 
 def _linear_datamodeling(study, case):
@@ -134,11 +145,18 @@ def _completeness(study, case):
         return None
     codes = np.searchsorted(case.fitted.classes_, case.predicted)
     outputs = of_class(case.fitted.decision_function(study.X_test), codes)
+    if hasattr(case.fitted, "base_value"):
+        outputs = outputs - case.fitted.base_value(study.X_test, case.predicted)
     return scores.completeness_error(case.T, outputs, **study.interval)
 
 
 def _sparsity(study, case):
     return scores.sparsity(case.T, **study.interval)
+
+
+def _top_k_cardinality(study, case):
+    # of the top row, which all explainers have
+    return scores.top_k_cardinality(case.T, k=1)
 
 
 # those that retrain for each explainer anew are had on request only
@@ -150,7 +168,11 @@ REGISTRY = (
         "shortcut_detection",
         _shortcut_detection,
         needs=("y_test", "marked"),
-        fields={"score": "shortcut_detection", "rows": "shortcut_rows"},
+        fields={
+            "top": "shortcut_detection",
+            "average_precision": "shortcut_average_precision",
+            "rows": "shortcut_rows",
+        },
     ),
     Metric("linear_datamodeling", _linear_datamodeling, needs=("subset_truth",)),
     Metric(
@@ -200,6 +222,12 @@ REGISTRY = (
         fields={"nonzero_share": "nonzero_share", "rows_for_mass": "rows_for_mass"},
         is_description=True,
     ),
+    Metric(
+        "top_k_cardinality",
+        _top_k_cardinality,
+        fields={"cardinality": "top_k_cardinality", "share": "top_k_cardinality_share"},
+        is_description=True,
+    ),
 )
 METRICS = tuple(metric.name for metric in REGISTRY)
 
@@ -212,9 +240,10 @@ def choose(names, study):
             for metric in REGISTRY
             if not metric.on_request and study.lacking(metric.needs) is None
         ]
-    if isinstance(names, str) or not np.iterable(names):
-        raise ValueError(f"metrics must be a list of names, such as [{names!r}].")
     known, chosen = {metric.name: metric for metric in REGISTRY}, []
+    names = entries(names, "metrics", "names")
+    if not names:
+        raise ValueError(f"metrics is empty: name one or more of {', '.join(known)}.")
     for name in names:
         if not isinstance(name, str) or name not in known:
             raise ValueError(f"there is no metric {name!r}; choose from {', '.join(known)}.")

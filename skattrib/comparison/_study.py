@@ -7,10 +7,11 @@ from functools import cached_property
 from numbers import Integral, Real
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_array, check_random_state, check_scalar
 
-from .._arrays.checks import check_plain, encode_labels, plain_array
+from .._arrays.checks import canonical_csr, check_features, encode_labels, plain_array
 from ..planting import flip_labels, merge_classes, plant_shortcut
 from ..retraining import leave_one_out_outputs, subset_outputs
 from ..retraining.refits import check_classifier, decision_values, derived, refit, run
@@ -28,12 +29,7 @@ class Study:
     """
 
     def __init__(self, X, y, X_test, y_test, estimator, options):
-        check_plain(X, "X")
-        check_plain(X_test, "X_test")
-        self.X, self.X_test = (
-            check_array(rows, accept_sparse="csr", dtype=[np.float64, np.float32], input_name=name)
-            for rows, name in ((X, "X"), (X_test, "X_test"))
-        )
+        self.X, self.X_test = _rows(X, "X"), _rows(X_test, "X_test")
         self.y = plain_array(y, "y")
         self.y_test = None if y_test is None else plain_array(y_test, "y_test")
         self.estimator = None if estimator is None else check_classifier(estimator)
@@ -166,6 +162,14 @@ class Study:
     def outputs(self):
         """Decision values of the reference."""
         return decision_values(self.reference, self.X_test, len(self.reference.classes_))
+
+
+def _rows(rows, name):
+    """Finite float rows, canonical where they are sparse."""
+    check_features(rows, name)
+    if sp.issparse(rows):
+        rows = canonical_csr(rows, name)
+    return check_array(rows, accept_sparse="csr", dtype=[np.float64, np.float32], input_name=name)
 
 
 class Case:

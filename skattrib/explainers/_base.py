@@ -1,10 +1,8 @@
 """The public contract of every explainer: targets, validation and the forms attributions take."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
-from inspect import signature
-from numbers import Integral, Real
-from typing import TypeVar
+from numbers import Integral
+from types import SimpleNamespace
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,126 +11,13 @@ from sklearn.base import (
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
-from sklearn.utils import check_scalar, compute_class_weight, compute_sample_weight
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
 
-from .._arrays.checks import canonical_csr, check_plain, codes_of, plain_array
+from .._arrays.checks import codes_of, plain_array
 from . import _scoring
-
-__all__ = [
-    "BaseExplainer",
-    "HasMethods",
-    "Interval",
-    "Options",
-    "StrOptions",
-    "check_rows",
-    "check_training_data",
-    "check_weights",
-    "fit_context",
-]
-
-F = TypeVar("F", bound=Callable)
-
-# decorates `fit`: parameters are checked against `_parameter_constraints`
-fit_context: Callable[[F], F] = _fit_context(prefer_skip_nested_validation=True)
-
-
-# scikit-learn looks for NaN in the sum of the rows, which huge values turn into inf - inf: its
-# checks run without warnings
-LAYOUT: dict = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
-
-
-def check_training_data(estimator, X, y, classes=None):
-    """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64."""
-    check_plain(X, "X")
-    check_plain(y, "y")
-    with np.errstate(invalid="ignore", over="ignore"):
-        X, y = validate_data(estimator, canonical(X), y, **LAYOUT)
-    check_classification_targets(y)
-    _check_size(estimator, X)
-    if classes is not None:
-        estimator.classes_ = classes
-        return X, codes_of(y, classes, "label of y")
-    estimator.classes_, codes = np.unique(y, return_inverse=True)
-    if len(estimator.classes_) < 2:
-        raise ValueError(
-            f"{type(estimator).__name__} needs rows of at least 2 classes, but y contains only "
-            f"one class: {estimator.classes_.tolist()[0]!r}"
-        )
-    return X, codes
-
-
-def check_weights(X, codes, classes, sample_weight, class_weight):
-    """Sample weights times class weights of checked rows, in float64."""
-    if not (sample_weight is None or isinstance(sample_weight, Real)):
-        sample_weight = plain_array(sample_weight, "sample_weight", np.float64)
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    if class_weight == "balanced" and (weight > 0).any():
-        weight = weight * _balanced(codes, weight)
-    else:
-        weight = weight * compute_sample_weight(class_weight, classes[codes])
-    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
-        raise ValueError(
-            "sample_weight times class_weight must be finite, negative nowhere and positive for "
-            f"some rows; it lies in {weight.min()}..{weight.max()}"
-        )
-    return weight
-
-
-def _balanced(codes, weight):
-    """Class weights of the rows as the installed scikit-learn has them; it used to count rows."""
-    used = weight > 0
-    present = np.unique(codes[used])
-    options = {"class_weight": "balanced", "classes": present, "y": codes[used]}
-    if "sample_weight" in signature(compute_class_weight).parameters:
-        options["sample_weight"] = weight[used]
-    factors = np.zeros(codes.max() + 1)
-    factors[present] = compute_class_weight(**options)
-    return factors[codes]
-
-
-def check_rows(estimator, X):
-    """Rows of the width and names that the estimator knows, C-ordered or canonical CSR."""
-    check_plain(X, "X")
-    with np.errstate(invalid="ignore", over="ignore"):
-        X = validate_data(estimator, canonical(X), reset=False, **LAYOUT)
-    _check_size(estimator, X)
-    return X
-
-
-def _check_size(estimator, X):
-    """Refuses rows whose squares overflow: no attribution would be finite."""
-    values = X.data if sp.issparse(X) else X
-    largest = max(values.max(initial=0), -values.min(initial=0))
-    if largest > estimator._largest_norm(X.dtype) / np.sqrt(X.shape[1]):
-        raise ValueError(
-            f"features as large as {largest:.1e} are beyond what {type(estimator).__name__} can "
-            f"square and sum in {X.dtype}: scale the features"
-        )
-
-
-def canonical(X, name="X"):
-    """Sparse X as canonical CSR, on a copy if need be; anything else as it is."""
-    return canonical_csr(X, name) if sp.issparse(X) else X
-
-
-def _check_out(out, shape, X, vectors):
-    """Refuses an `out` that cannot hold the attributions, or is also read."""
-    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != X.dtype:
-        raise ValueError(f"out must be an array of shape {shape} and type {X.dtype}")
-    check_plain(out, "out")
-    if not (out.flags.writeable and out.flags.c_contiguous):
-        raise ValueError("out must be writeable and in C order")
-    parts = [part.data if sp.issparse(part) else part for part in (X, vectors)]
-    if any(isinstance(part, np.ndarray) and np.may_share_memory(out, part) for part in parts):
-        raise ValueError(
-            "out shares memory with X or the training rows, which are read while it is written: "
-            "give an array of its own"
-        )
+from ._validation import canonical, check_rows, output_config
 
 
 class BaseExplainer(
@@ -164,6 +49,12 @@ class BaseExplainer(
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    def _get_fitted_attr_html(self, doc_link=""):
+        """Attributes that notebooks show: those at hand, not those computed when asked for."""
+        shown = BaseEstimator._get_fitted_attr_html(SimpleNamespace(**vars(self)), doc_link)
+        shown.estimator_class = type(self)
+        return shown
 
     @property
     def _n_features_out(self):
@@ -219,7 +110,14 @@ class BaseExplainer(
                     f"label a row, or logit weights of shape ({m}, {K})"
                 )
             return _scoring.Target(codes_of(target, self.classes_, "target"))
-        return _scoring.Target(None, self._check_logit_weights(target, m))
+        weights = self._check_logit_weights(target, m)
+        largest = np.abs(weights).max(initial=0.0)
+        if largest > self._largest_norm(X.dtype):
+            raise ValueError(
+                f"logit weights as large as {largest:.1e} are beyond what {X.dtype} attributions "
+                "hold: scale the weights in target"
+            )
+        return _scoring.Target(None, weights)
 
     def _check_logit_weights(self, target, m):
         raise ValueError(
@@ -244,10 +142,22 @@ class BaseExplainer(
             Entry (j, i): what training row i contributes to the decision value of the class
             predicted for row j.
 
+        Raises
+        ------
+        ValueError
+            If `set_output` asks for dense containers and `sparse_output` is True.
+
         Notes
         -----
         ``fit_transform(X, y)`` is this for the training rows: n_samples_fit_ squared entries.
         """
+        check_is_fitted(self, "n_samples_fit_")
+        container = output_config("transform", self)["dense"]
+        if container != "default" and getattr(self, "sparse_output", False):
+            raise ValueError(
+                f"attributions are sparse, which {container} output cannot hold: give "
+                f"{type(self).__name__}(sparse_output=False), or set_output(transform='default')"
+            )
         return self.attribute(X)
 
     def attribute(self, X, target=None, *, out=None):
@@ -280,7 +190,7 @@ class BaseExplainer(
         kernel = self._kernel()
         groups = kernel.groups(self._check_target(X, target))
         if out is not None:
-            _check_out(out, (X.shape[0], self.n_samples_fit_), X, kernel.vectors)
+            _scoring.check_out(out, (X.shape[0], self.n_samples_fit_), [X, *kernel.read()])
         elif getattr(self, "sparse_output", False):
             return _scoring.csr(kernel, X, groups)
         else:
@@ -308,7 +218,14 @@ class BaseExplainer(
         weights = plain_array(weights, "weights", np.float64)
         if weights.shape != (X.shape[0],) or not np.isfinite(weights).all():
             raise ValueError(f"weights must be {X.shape[0]} finite numbers, one a row of X")
-        return self._kernel().aggregate(X, target, weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = self._kernel().aggregate(X, target, weights)
+        if np.isnan(sums).any() or np.isposinf(sums).any():
+            raise ValueError(
+                f"sums with weights as large as {np.abs(weights).max():.1e} overflow: scale the "
+                "weights"
+            )
+        return sums
 
     def top_k(
         self, X, k: int = 5, *, target=None, largest: bool = True

@@ -6,13 +6,13 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, logits, squared_norms, total_variance
 from .._arrays.checks import check_estimator, plain_array
 from . import _scoring
-from ._base import BaseExplainer, check_rows
+from ._base import BaseExplainer
+from ._validation import check_rows
 
 __all__ = [
     "DualExplainer",
@@ -35,7 +35,7 @@ def scaled_penalty(C, X, weight, multiple=1.0):
     if variance == 0.0:
         # equal rows: nothing depends on C but the share of the intercept
         variance = float(np.average(squared_norms(X, 0.0), weights=weight)) or 1.0
-    if not 1e-250 < variance < 1e250:
+    if not 1e-145 < variance < 1e145:
         raise ValueError(
             f"the variance of the rows is {variance:.1e}, of which C='scale' cannot take the "
             "inverse: scale the features, or give C as a number"
@@ -60,6 +60,19 @@ class HeadExplainer(BaseExplainer):
     """An explainer of a linear head, given by `coef_` and `intercept_`."""
 
     _outputs: tuple[str, ...] = ("logit", "margin")
+
+    def __getattr__(self, name):
+        """Says what to use in the place of probabilities that a head does not have."""
+        if name not in ("predict_proba", "predict_log_proba"):
+            return self.__getattribute__(name)  # which fails again, in its own words
+        kind = type(self).__name__
+        raise AttributeError(
+            f"{kind} has no {name}: decision values of its head are no logarithms of "
+            "probabilities. Use decision_function; or for probabilities InfluenceExplainer, "
+            f"RepresenterExplainer, or sklearn.calibration.CalibratedClassifierCV({kind}(...))",
+            name=name,
+            obj=self,
+        )
 
     def _decision(self, X):
         out = decision(X, self.coef_, self.intercept_)
@@ -313,11 +326,13 @@ class LinearHead(ClassifierMixin, BaseEstimator):
             classes, coef, intercept = classes[order], -coef, -intercept
         if K == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
-        check_scalar(self.temperature, "temperature", Real, min_val=0, include_boundaries="neither")
+        T = self.temperature
+        if isinstance(T, bool) or not isinstance(T, Real) or not 0 < T < np.inf:
+            raise ValueError(f"temperature must be a positive number, got {T!r}")
         with np.errstate(over="ignore"):
-            coef, intercept = coef / self.temperature, intercept / self.temperature
+            coef, intercept = coef / T, intercept / T
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
-            raise ValueError(f"temperature={self.temperature!r} is too small for these weights")
+            raise ValueError(f"temperature={T!r} is too small for these weights")
         return coef, intercept, classes
 
     @property

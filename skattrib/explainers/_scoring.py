@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from sklearn.utils.extmath import safe_sparse_dot
 
 from .._arrays import batches, full, products
+from .._arrays.checks import check_plain
 from ._scoring_kernels import repeat, scatter, update_top
 
 # a block is at most this many test rows x training rows: it stays in the second-level cache
@@ -62,6 +63,10 @@ class Kernel(ABC):
 
     def __init__(self, support, vectors, n_samples):
         self.support, self.vectors, self.n_samples = support, vectors, n_samples
+
+    def read(self):
+        """Training rows that are read while attributions are written."""
+        return [self.vectors]
 
     @abstractmethod
     def groups(self, target):
@@ -234,6 +239,22 @@ class ProductKernel(Kernel):
                     vectors = self.vectors[group.columns[columns]].astype(X.dtype, copy=False)
                     block = self.values((right[:, columns], left), vectors)
                     yield group, rows, columns, one[:, : block.shape[1]], block
+
+
+def check_out(out, shape, read):
+    """Refuses an `out` that cannot hold the attributions, or is among the rows that are read."""
+    dtype = read[0].dtype
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out must be an array of shape {shape} and type {dtype}")
+    check_plain(out, "out")
+    if not (out.flags.writeable and out.flags.c_contiguous):
+        raise ValueError("out must be writeable and in C order")
+    parts = [part.data if sp.issparse(part) else part for part in read]
+    if any(isinstance(part, np.ndarray) and np.may_share_memory(out, part) for part in parts):
+        raise ValueError(
+            "out shares memory with X or the training rows, which are read while it is written: "
+            "give an array of its own"
+        )
 
 
 def dense(kernel, X, groups, out):

@@ -4,19 +4,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import _fit_context, clone
-from sklearn.utils._indexing import _get_column_indices
-from sklearn.utils.metaestimators import _BaseComposition, available_if
-from sklearn.utils.validation import has_fit_parameter
+from sklearn.base import clone
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._arrays import batches
 from .._arrays.checks import plain_array
 from . import _scoring
-from ._base import BaseExplainer, check_training_data
+from ._base import BaseExplainer
 from ._heads import HeadExplainer, SoftmaxExplainer
+from ._validation import (
+    BaseComposition,
+    check_training_data,
+    column_indices,
+    fit_context_of_parts,
+)
 
 # floats of a block of test rows x training rows
-BLOCK = 2**20
+BLOCK = 2**19
 
 
 def _all_have(name):
@@ -43,6 +48,10 @@ class AveragedKernel(_scoring.Kernel):
         """(kernel, its columns of X, its columns, its weight) of each member."""
         parts = (columns_of(X, columns) for columns in self.columns)
         return zip(self.members, parts, self.columns, self.weights, strict=True)
+
+    def read(self):
+        """Those of all members."""
+        return [rows for kernel in self.members for rows in kernel.read()]
 
     def groups(self, target):
         """One group of everything."""
@@ -93,7 +102,7 @@ def columns_of(X, columns):
     return part if sp.issparse(part) else np.ascontiguousarray(part)
 
 
-class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
+class AveragedExplainer(BaseComposition, SoftmaxExplainer):
     """Averages the attributions of explainers, each fitted to its own columns of the rows.
 
     For features of several networks, or of several layers, side by side in one X: an average
@@ -187,7 +196,7 @@ class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
         """Set parameters of this, an explainer by its name, or its ``name__parameter``."""
         return self._set_params("_members", **params)
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context_of_parts
     def fit(self, X, y, sample_weight=None) -> "AveragedExplainer":
         """Fit clones of all explainers, each to its columns.
 
@@ -260,9 +269,18 @@ class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
 
     def _columns(self, given, X, name, columns):
         """Columns as a slice where they are one, so that they are no copy, or else integers."""
+        given = given if hasattr(given, "shape") else X
         if callable(columns):
             columns = columns(given)
-        at = np.asarray(_get_column_indices(given if hasattr(given, "columns") else X, columns))
+        if isinstance(columns, slice) and columns == slice(None):
+            columns = slice(0, X.shape[1])
+        try:
+            at = column_indices(given if hasattr(given, "columns") else X, columns)
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"columns of explainer {name!r} are not among the {X.shape[1]} of X: {error}"
+            ) from error
+        at = np.asarray(at)
         if not at.size:
             raise ValueError(f"explainer {name!r} has no columns")
         if len(set(at.tolist())) < at.size:
@@ -292,10 +310,9 @@ class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
         return votes.argmax(axis=1)
 
     def _check_logit_weights(self, target, m):
-        checked = target
-        for member in self.explainers_:
-            checked = member._check_logit_weights(target, m)
-        return checked
+        if not _all_have("decision_function")(self):
+            return BaseExplainer._check_logit_weights(self, target, m)
+        return super()._check_logit_weights(target, m)
 
     def _check_candidates(self, k, target):
         for member in self.explainers_:
@@ -349,5 +366,6 @@ class AveragedExplainer(_BaseComposition, SoftmaxExplainer):
     @property
     def self_influence_(self) -> np.ndarray:
         """The average of the members' self-influence, (n_samples_fit_,)."""
+        check_is_fitted(self, "n_samples_fit_")
         weighted = zip(self.explainers_, self.weights_, strict=True)
         return sum(weight * member.self_influence_ for member, weight in weighted if weight > 0)

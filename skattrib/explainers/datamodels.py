@@ -23,8 +23,8 @@ from ..retraining.refits import (
 )
 from ..retraining.result_folder import ModelFolder, digest, key_of
 from . import _scoring
-from ._base import HasMethods, Interval, check_training_data, fit_context
 from ._heads import HeadExplainer
+from ._validation import HasMethods, Interval, check_training_data, fit_context
 
 # rows explained at a time
 EXPLAINED_ROWS = 64

@@ -14,8 +14,8 @@ from .._arrays import decision, squared_norms
 from .._arrays.checks import check_groups, check_workers
 from .._svm.crammer_singer import crammer_singer, scaled_start
 from .._svm.duals import DENSE_CLASSES
-from ._base import Interval, StrOptions, check_training_data, check_weights, fit_context
 from ._heads import DualExplainer, scaled_penalty
+from ._validation import Interval, StrOptions, check_training_data, check_weights, fit_context
 
 
 class DualViewExplainer(DualExplainer):
@@ -249,10 +249,10 @@ class DualViewExplainer(DualExplainer):
         return self.n_samples_fit_, self.coef_.shape[1], bool(self._size)
 
     def _logit_coef(self):
-        """Weights of the K logits, with those of the constant feature last if there is one."""
+        """Weights of the K logits, with their intercepts last if there are any."""
         coef = self.coef_
         if self._size:
-            coef = np.column_stack([coef, self.intercept_ / self._size])
+            coef = np.column_stack([coef, self.intercept_])
         return coef if len(self.classes_) > 2 else np.concatenate([-0.5 * coef, 0.5 * coef])
 
     def _full_dual(self):

@@ -1,5 +1,6 @@
 """DualView with its C chosen by cross-validation along warm-started paths."""
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,8 +11,15 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays.checks import check_workers
 from .._svm.crammer_singer import crammer_singer_path
-from ._base import Interval, Options, StrOptions, check_training_data, check_weights, fit_context
 from ._heads import scaled_penalty
+from ._validation import (
+    Interval,
+    Options,
+    StrOptions,
+    check_training_data,
+    check_weights,
+    fit_context,
+)
 from .dual_view import DualViewExplainer
 
 __all__ = ["DualViewExplainerCV", "fidelity_scorer", "sparsest_within_one_standard_error"]
@@ -117,8 +125,9 @@ class DualViewExplainerCV(DualViewExplainer):
         `sparsest_within_one_standard_error`.
     n_jobs : int or None, default=None
         Folds at a time, as in joblib.
-    fit_intercept, intercept_share, class_weight, tol, max_iter, sparse_output, canonical, \
-            random_state, verbose
+    fit_intercept, intercept_share, class_weight, tol, max_iter, sparse_output
+        As in DualViewExplainer.
+    canonical, random_state, verbose
         As in DualViewExplainer; `canonical` applies to the last fit.
 
     Attributes
@@ -229,9 +238,11 @@ class DualViewExplainerCV(DualViewExplainer):
         X, codes = check_training_data(self, X, y)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
         self.Cs_, self._scaling = self._grid(X, weight)
-        folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
-        if not folds:
-            raise ValueError("cv gives no folds: give a number of folds, or a splitter")
+        if isinstance(self.cv, Iterable) and not hasattr(self.cv, "split"):
+            folds = list(self.cv)
+        else:
+            folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
+        folds = _checked_folds(folds, len(codes))
         tasks = (delayed(self._fold)(X, codes, weight, *fold) for fold in folds)
         found = Parallel(n_jobs=check_workers(self.n_jobs, len(folds)))(tasks)
         self.scores_ = np.array([fold["score"] for fold in found])
@@ -309,3 +320,19 @@ class DualViewExplainerCV(DualViewExplainer):
             "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
             "mean_n_support": self.path_["n_support"],
         }
+
+
+def _checked_folds(folds, n):
+    """Training and test rows of each fold, at least one of each."""
+    each, found = np.arange(n), []
+    try:
+        for train, test in folds:
+            found.append((each[np.asarray(train)], each[np.asarray(test)]))
+    except (TypeError, ValueError, IndexError):
+        found = []
+    if not found or any(part.ndim != 1 or not len(part) for fold in found for part in fold):
+        raise ValueError(
+            "cv gives no folds, or other things than pairs of arrays of training and test rows: "
+            "give a number of folds, or a splitter"
+        )
+    return found

@@ -13,7 +13,6 @@ from .._softmax.hessian import Cholesky
 from .._softmax.inverses import INVERSES, make_inverse
 from .._softmax.loss import SoftmaxLoss
 from .._softmax.row_space import in_row_space
-from ._base import HasMethods, Interval, StrOptions, check_training_data, check_weights, fit_context
 from ._heads import SoftmaxExplainer
 from ._influence_heads import fit_head, own_penalty, penalty_of, read_head, theta_of
 from ._influence_kernel import (
@@ -25,6 +24,14 @@ from ._influence_kernel import (
     refits,
     row_sizes,
     self_influence,
+)
+from ._validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_training_data,
+    check_weights,
+    fit_context,
 )
 
 # gradient norm up to which a head is taken for a minimum

@@ -7,8 +7,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
 from .._softmax.newton import softmax_regression
-from ._base import HasMethods, Interval, StrOptions, check_training_data, check_weights, fit_context
 from ._heads import DualExplainer, SoftmaxExplainer, frozen, scaled_penalty
+from ._validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_training_data,
+    check_weights,
+    fit_context,
+)
 
 # probabilities of a given model below this are taken for it when its logits are asked for
 SMALLEST = 1e-12

@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import full, squared_norms
 from . import _scoring
-from ._base import BaseExplainer, Interval, StrOptions, check_training_data, fit_context
+from ._base import BaseExplainer
 from ._similarity_kernels import ExemplarKernel, SimilarityKernel, group
+from ._validation import Interval, StrOptions, check_training_data, fit_context
 
 # LIBLINEAR does not end where squares of features underflow
 NEGLIGIBLE = 1e-150

@@ -7,21 +7,16 @@ a tie counts as its expected score. With ``confidence=0.95`` a score comes as a 
 `low` and `high` of its bootstrap interval, each in the form of the score.
 """
 
-from ._agreement import (
-    completeness_error,
-    faithfulness,
-    leave_one_out_agreement,
-    linear_datamodeling_score,
-)
+from ._agreement import leave_one_out_agreement, linear_datamodeling_score
 from ._curves import coreset_curve, debugging_curve, pruning_curve
 from ._detection import (
     class_detection_score,
-    mislabel_detection_curve,
-    mislabel_detection_score,
     shortcut_detection_score,
     subclass_detection_score,
 )
-from ._selection import sparsity, stability, top_k_overlap
+from ._fidelity import completeness_error, faithfulness
+from ._mislabels import mislabel_detection_curve, mislabel_detection_score
+from ._selection import sparsity, stability, top_k_cardinality, top_k_overlap
 from ._supports import data_removal_support, mislabel_support
 
 __all__ = [
@@ -41,5 +36,6 @@ __all__ = [
     "sparsity",
     "stability",
     "subclass_detection_score",
+    "top_k_cardinality",
     "top_k_overlap",
 ]

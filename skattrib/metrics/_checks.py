@@ -125,6 +125,15 @@ def as_booleans(mask, name):
     return is_true.astype(bool)
 
 
+def check_both(mask, name, kinds):
+    """Refuses a mask of one kind only."""
+    if mask.all() or not mask.any():
+        raise ValueError(
+            f"{name} is {mask.any()} for all {len(mask)} training rows; "
+            f"the score needs at least one {kinds} row."
+        )
+
+
 def check_k(k, n):
     """Number of top rows."""
     if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= n:

@@ -1,4 +1,4 @@
-"""Detection: do the top training rows have what the test row has, are bad labels found early."""
+"""Detection: do the top training rows have what the test row has."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,15 +9,17 @@ from .._arrays.checks import encode_labels
 from ._checks import (
     Attributions,
     check_attributions,
+    check_both,
     check_entries,
     check_has_candidates,
     check_mask,
+    dense_blocks,
     n_columns,
     n_rows,
     row_blocks,
 )
-from ._intervals import mean_with_interval, with_interval
-from ._ranks import global_levels
+from ._intervals import mean_with_interval
+from ._ranks import evened, expected_precision
 
 
 def class_detection_score(
@@ -62,7 +64,8 @@ def class_detection_score(
     Notes
     -----
     Where several training rows tie for the top, the test row counts as the share of them that
-    has the explained class; an all-zero row ties everywhere.
+    has the explained class; an all-zero row ties everywhere, and so does one that is constant but
+    for rounding.
 
     References
     ----------
@@ -146,11 +149,12 @@ def shortcut_detection_score(
     attributions: Attributions,
     has_shortcut: ArrayLike,
     *,
+    kind: str = "top",
     confidence: float | None = None,
     n_resamples: int = 1000,
     random_state=None,
 ) -> float | Bunch:
-    """Share of test rows whose top training row carries the planted mark.
+    """How far the top training rows carry the planted mark that test rows fell for.
 
     Parameters
     ----------
@@ -161,6 +165,11 @@ def shortcut_detection_score(
         never is the top row.
     has_shortcut : array-like of shape (n,)
         True (or 1) for the training rows that carry the mark, False (or 0) for the others.
+    kind : {"top", "average_precision"}, default="top"
+        "top": share of the test rows whose top training row carries the mark. "average_precision":
+        whether all marked rows come before the others: the mean over marked rows of the share of
+        marked ones among the rows down to it, averaged over test rows. A method that names one
+        marked row and no more has the first at 1 and the second near 0.
     confidence : float, optional
         Level of a percentile bootstrap interval over the test rows, such as 0.95.
     n_resamples : int, default=1000
@@ -171,160 +180,48 @@ def shortcut_detection_score(
     Returns
     -------
     score : float, or :class:`~sklearn.utils.Bunch` of score, low and high with a confidence
-        Between 0 and 1, higher is better. Chance is the share of marked training rows; a method
-        that finds the marked class and no more reaches the share marked in that class. Ties as
-        in :func:`class_detection_score`.
+        Between 0 and 1, higher is better. Chance is the share of marked training rows (by average
+        precision a little more, with few of them); a method that finds the marked class and no
+        more reaches the share marked in that class. Ties as in :func:`class_detection_score`: the
+        mean over all orders of tied rows. By average precision an excluded row is never found.
 
     Raises
     ------
     ValueError
         If attributions are empty, not 2-D, NaN or +inf, or exclude all training rows; if
-        `has_shortcut` has the wrong length, other values than booleans, or only one of them.
+        `has_shortcut` has the wrong length, other values than booleans, or only one of them; and
+        for another kind.
 
     References
     ----------
     Yolcu et al., "DualView: Data Attribution from the Dual Perspective", 2024, section 5.1.4.
+    McSherry and Najork, "Computing information retrieval performance measures efficiently in the
+    presence of tied scores", ECIR 2008.
 
     Examples
     --------
     >>> from skattrib.metrics import shortcut_detection_score
     >>> shortcut_detection_score([[2.0, 1.0], [2.0, 3.0]], [True, False])
     0.5
+    >>> T, marked = [[3.0, 2.0, 1.0, 0.0]], [True, False, False, True]
+    >>> shortcut_detection_score(T, marked), shortcut_detection_score(
+    ...     T, marked, kind="average_precision"
+    ... )
+    (1.0, 0.75)
     """
     T = check_attributions(attributions)
     marked = check_mask(has_shortcut, "has_shortcut", *n_columns(T))
-    _check_both(marked, "has_shortcut", "marked and one unmarked")
-    share = _top_share(T, marked.astype(np.intp), np.ones(T.shape[0], dtype=np.intp))
+    check_both(marked, "has_shortcut", "marked and one unmarked")
+    if not isinstance(kind, str) or kind not in ("top", "average_precision"):
+        raise ValueError(f'kind is {kind!r}; expected "top" or "average_precision".')
+    if kind == "top":
+        share = _top_share(T, marked.astype(np.intp), np.ones(T.shape[0], dtype=np.intp))
+    else:
+        share = np.empty(T.shape[0])
+        for rows, values in dense_blocks(T):
+            check_has_candidates(values.max(axis=1))
+            share[rows] = [expected_precision(row, marked) for row in evened(values)]
     return mean_with_interval(share, confidence, n_resamples, random_state)
-
-
-def mislabel_detection_score(
-    scores_or_attributions: Attributions,
-    is_mislabeled: ArrayLike,
-    *,
-    confidence: float | None = None,
-    n_resamples: int = 1000,
-    random_state=None,
-) -> float | Bunch:
-    """How early an inspection in order of suspicion finds the mislabeled training rows.
-
-    Parameters
-    ----------
-    scores_or_attributions : {array-like, sparse matrix} of shape (n,) or (m, n)
-        One score for each training row, larger where it is more suspicious (self-influence, own
-        loss); or attributions, which rank the rows by their mean absolute attribution (-inf, an
-        excluded row, counts as 0).
-    is_mislabeled : array-like of shape (n,)
-        True (or 1) for the training rows whose label was flipped, False (or 0) for the others.
-    confidence : float, optional
-        Level of a percentile bootstrap interval, such as 0.95; flipped and clean rows are drawn
-        separately.
-    n_resamples : int, default=1000
-        Samples that the bootstrap draws.
-    random_state : int, RandomState or None, default=None
-        Decides what the bootstrap draws.
-
-    Returns
-    -------
-    score : float, or :class:`~sklearn.utils.Bunch` of score, low and high with a confidence
-        Area under the curve of the share of flipped labels found against the share of rows
-        inspected, 0 for the worst order and 1 for the best. Chance is 0.5.
-
-    Raises
-    ------
-    ValueError
-        If scores are empty, NaN or infinite, or if `is_mislabeled` has the wrong length, other
-        values than booleans, or only one of them.
-
-    Notes
-    -----
-    Between its worst and best value, the expected area over the orders of tied rows is the ROC
-    AUC: the probability that a flipped row outranks a clean one, ties counting one half.
-    Mean attributions that differ by no more than the rounding of their sums are ties.
-
-    References
-    ----------
-    Yolcu et al., "DualView: Data Attribution from the Dual Perspective", 2024, section 5.1.3.
-
-    Examples
-    --------
-    >>> from skattrib.metrics import mislabel_detection_score
-    >>> mislabel_detection_score([0.9, 0.1, 0.4, 0.2], [True, False, False, True])
-    0.75
-    """
-    levels, flipped = _levels_and_flipped(scores_or_attributions, is_mislabeled)
-    flipped, clean = levels[flipped], levels[~flipped]
-
-    return with_interval(
-        _share_outranked(flipped, clean),
-        lambda f, c: _share_outranked(flipped[f], clean[c]),
-        (len(flipped), len(clean)),
-        confidence,
-        n_resamples,
-        random_state,
-    )
-
-
-def mislabel_detection_curve(
-    scores_or_attributions: Attributions, is_mislabeled: ArrayLike
-) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the flipped labels found by inspecting the rows in the order of a score.
-
-    Parameters
-    ----------
-    scores_or_attributions, is_mislabeled
-        As `mislabel_detection_score` takes them.
-
-    Returns
-    -------
-    inspected, found : ndarray of shape (n_levels + 1,)
-        Shares of all rows and of the flipped ones, from 0 to 1; equal scores are inspected
-        together. The area under the curve, drawn in straight lines, is not min-max normalized.
-
-    Raises
-    ------
-    ValueError
-        For other lengths, values that are not finite, or labels of one kind only.
-
-    Examples
-    --------
-    >>> from skattrib.metrics import mislabel_detection_curve
-    >>> inspected, found = mislabel_detection_curve([0.9, 0.1, 0.4, 0.2], [1, 0, 0, 1])
-    >>> found.tolist()
-    [0.0, 0.5, 0.5, 1.0, 1.0]
-    """
-    levels, flipped = _levels_and_flipped(scores_or_attributions, is_mislabeled)
-    n_levels = levels.max() + 1
-    curves = []
-    for of in (levels, levels[flipped]):
-        at = np.bincount(of, minlength=n_levels)[::-1]
-        curves.append(np.concatenate([[0.0], np.cumsum(at) / len(of)]))
-    return curves[0], curves[1]
-
-
-def _levels_and_flipped(scores_or_attributions, is_mislabeled):
-    """Integers in the order of suspicion, and a mask of flipped rows, some but not all."""
-    levels, expected = global_levels(scores_or_attributions)
-    flipped = check_mask(is_mislabeled, "is_mislabeled", *expected)
-    _check_both(flipped, "is_mislabeled", "flipped and one clean")
-    return levels, flipped
-
-
-def _share_outranked(flipped, clean):
-    """Probability that a flipped row outranks a clean one, ties counting one half."""
-    n_levels = max(flipped.max(), clean.max()) + 1
-    at = np.bincount(clean, minlength=n_levels)
-    below = np.cumsum(at) - at
-    n_flipped = np.bincount(flipped, minlength=n_levels)
-    return float(n_flipped @ (2 * below + at) / (2 * len(flipped) * len(clean)))
-
-
-def _check_both(mask, name, kinds):
-    if mask.all() or not mask.any():
-        raise ValueError(
-            f"{name} is {mask.any()} for all {len(mask)} training rows; "
-            f"the score needs at least one {kinds} row."
-        )
 
 
 def _top_share(T, train_codes, test_codes):
@@ -333,8 +230,9 @@ def _top_share(T, train_codes, test_codes):
     if not sparse.issparse(T):
         share = np.empty(m)
         for rows, values in row_blocks(T):
+            check_has_candidates(values.max(axis=1))
+            values = evened(values)
             peak = values.max(axis=1, keepdims=True)
-            check_has_candidates(peak)
             top = values == peak
             hit = top & (train_codes == test_codes[rows, None])
             share[rows] = hit.sum(axis=1) / top.sum(axis=1)
@@ -345,7 +243,11 @@ def _top_share(T, train_codes, test_codes):
     same = train_codes[T.indices] == test_codes[row]
     peak = T.max(axis=1).toarray().ravel()  # of the zeros that are not stored, too
     check_has_candidates(peak)
-    top = T.data == peak[row]
+    low = T.copy()
+    low.data[low.data == -np.inf] = np.inf
+    low = np.minimum(low.min(axis=1).toarray().ravel(), peak)
+    even = peak / 2 - low / 2 <= np.finfo(T.dtype).eps * np.maximum(abs(peak), abs(low))
+    top = (T.data == peak[row]) | (even[row] & (T.data > -np.inf))
     n_top = np.bincount(row[top], minlength=m)
     n_hit = np.bincount(row[top & same], minlength=m)
     code_counts = np.bincount(train_codes, minlength=test_codes.max() + 1)

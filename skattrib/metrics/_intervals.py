@@ -30,13 +30,19 @@ def with_interval(score, resampled, n_units, confidence, n_resamples, random_sta
     drawn = [resampled(*(rng.randint(n, size=n) for n in sizes)) for _ in range(n_resamples)]
     tails = (1 - confidence) / 2, (1 + confidence) / 2
     if not isinstance(score, Bunch):
-        low, high = np.quantile(drawn, tails)
+        low, high = _quantiles(drawn, tails)
         return Bunch(score=score, low=float(low), high=float(high))
     low, high = Bunch(), Bunch()
     for name in drawn[0]:
-        ends = np.quantile([sample[name] for sample in drawn], tails, axis=0)
+        ends = _quantiles([sample[name] for sample in drawn], tails)
         low[name], high[name] = ends if ends.ndim > 1 else ends.tolist()
     return Bunch(**score, low=low, high=high)
+
+
+def _quantiles(drawn, tails):
+    # between infinite scores there is nothing to interpolate
+    method = "linear" if np.isfinite(drawn).all() else "nearest"
+    return np.quantile(drawn, tails, axis=0, method=method)
 
 
 def mean_with_interval(values, confidence, n_resamples, random_state):

@@ -46,11 +46,48 @@ def levels_of_sums(sums, rtol, scale=None):
     return levels
 
 
+def evened(values):
+    """Rows of values; those of them that vary by no more than rounding are made constant.
+
+    But for entries of -inf, which stay excluded.
+    """
+    ranked = values > -np.inf
+    low = values.min(axis=1, initial=np.inf, where=ranked)
+    high = values.max(axis=1)
+    with np.errstate(invalid="ignore"):  # of rows without candidates
+        even = high / 2 - low / 2 <= np.finfo(values.dtype).eps * np.maximum(abs(high), abs(low))
+    even &= high > low
+    if not even.any():
+        return values
+    return np.where(even[:, None] & ranked, high[:, None], values)
+
+
 def shuffled_order(scores, rng):
     """Training rows from the highest score down, ties in random order, without rows at -inf."""
     shuffled = rng.permutation(len(scores))
     order = shuffled[np.argsort(-scores[shuffled], kind="stable")]
     return order[scores[order] > -np.inf]
+
+
+def expected_precision(scores, relevant):
+    """Average precision of one order, the mean over all orders of tied rows (McSherry and Najork).
+
+    What scores -inf is never found.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores, relevant = scores[order], relevant[order]
+    n = len(scores)
+    new = np.append(True, scores[1:] != scores[:-1])
+    group, first = np.cumsum(new) - 1, np.flatnonzero(new)
+    size = np.diff(np.append(first, n))
+    hits = np.add.reduceat(relevant.astype(np.float64), first)
+    before = np.cumsum(hits) - hits
+    # of a place taken by a relevant row: those before its group, among its ties, and itself
+    place = np.arange(n) - first[group]
+    others = place * ((hits - 1) / np.maximum(size - 1, 1))[group]
+    precision = (before[group] + others + 1) / np.arange(1, n + 1)
+    chance = (hits / size)[group] * (scores > -np.inf)
+    return float(chance @ precision / hits.sum())
 
 
 def top_k_chances(values, k):

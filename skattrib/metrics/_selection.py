@@ -8,10 +8,10 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.utils import Bunch
 
-from ._agreement import row_correlations
 from ._checks import Attributions, check_attributions, check_k, dense_blocks, row_blocks
+from ._correlations import row_correlations
 from ._intervals import mean_with_interval, with_interval
-from ._ranks import top_k_chances
+from ._ranks import evened, top_k_chances
 
 
 def sparsity(
@@ -139,7 +139,8 @@ def top_k_overlap(
     Notes
     -----
     Ties for the last places count as the overlap expected when both methods break theirs at
-    random, independently: two all-zero rows overlap by k / n.
+    random, independently: two all-zero rows overlap by k / n, and so do rows that are constant but
+    for rounding.
 
     Examples
     --------
@@ -152,6 +153,63 @@ def top_k_overlap(
     _check_same_shape(A, B, "other_attributions")
     overlaps = _overlaps(A, B, check_k(k, A.shape[1]))
     return mean_with_interval(overlaps, confidence, n_resamples, random_state)
+
+
+def top_k_cardinality(attributions: Attributions, k: int = 10) -> Bunch:
+    """How many different training rows stand among the k strongest proponents of all test rows.
+
+    Parameters
+    ----------
+    attributions : {array-like, sparse matrix} of shape (m, n)
+        What each of n training rows contributes to the explained output of each of m test rows;
+        -inf where the training row is excluded, which is never among the strongest.
+    k : int, default=10
+        Training rows that each test row selects.
+
+    Returns
+    -------
+    result : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with fields:
+
+        cardinality : float
+            Between k and the smaller of n and m k; larger where each test row has reasons of its
+            own. Rows selected at random are ``n (1 - (1 - k / n)**m)`` different ones, on average.
+        share : float
+            Of the m k places: 1 where no training row is selected twice.
+
+    Raises
+    ------
+    ValueError
+        If attributions are empty, not 2-D, NaN or +inf, or if a test row has fewer than k training
+        rows that are not excluded.
+
+    Notes
+    -----
+    Ties for the last places count as what is expected when they are broken at random,
+    independently for each test row. There is no interval: a bootstrap sample repeats test rows,
+    and so has fewer training rows at the top than as many test rows would have.
+
+    References
+    ----------
+    Barshan, Brunet and Dziugaite, "RelatIF: Identifying explanatory training samples via relative
+    influence", AISTATS 2020, on the few training rows that explain everything. The share is the
+    metric of Bareeva et al., "Quanda", 2024.
+
+    Examples
+    --------
+    >>> from skattrib.metrics import top_k_cardinality
+    >>> top_k_cardinality([[3.0, 2.0, 1.0], [2.0, 3.0, 1.0], [3.0, 1.0, 2.0]], k=1)
+    {'cardinality': 2.0, 'share': 0.6666666666666666}
+    """
+    T = check_attributions(attributions)
+    m, n = T.shape
+    k = check_k(k, n)
+    missed = np.ones(n)
+    for _, values in dense_blocks(T):
+        _check_candidates(values, k)
+        missed *= np.prod(1 - top_k_chances(evened(values), k), axis=0)
+    cardinality = float((1 - missed).sum())
+    return Bunch(cardinality=cardinality, share=cardinality / (m * k))
 
 
 def stability(
@@ -186,7 +244,8 @@ def stability(
         rank_correlation : float
             Spearman correlation of the attributions of a test row between two seeds, with
             average ranks for ties, over the training rows that both rank; averaged over test
-            rows and pairs of seeds. Chance is 0, which is what a constant row counts as.
+            rows and pairs of seeds. Chance is 0, which is what a row counts as that is constant,
+            but for rounding.
         top_k_overlap : float
             :func:`top_k_overlap` averaged over pairs of seeds; chance is k / n.
         low, high : :class:`~sklearn.utils.Bunch`
@@ -238,19 +297,24 @@ def _check_same_shape(A, B, name, first="attributions"):
 
 def _blocks_of_both(A, B):
     for (rows, a), (_, b) in zip(dense_blocks(A), dense_blocks(B), strict=True):
-        yield rows, a, b
+        yield rows, evened(a), evened(b)
 
 
 def _overlaps(A, B, k):
     overlaps = np.empty(A.shape[0])
     for rows, a, b in _blocks_of_both(A, B):
-        if min(np.sum(x > -np.inf, axis=1).min() for x in (a, b)) < k:
-            raise ValueError(
-                f"some test row excludes (-inf) all but fewer than k={k} training rows; "
-                "choose a smaller k."
-            )
+        _check_candidates(a, k)
+        _check_candidates(b, k)
         overlaps[rows] = (top_k_chances(a, k) * top_k_chances(b, k)).sum(axis=1) / k
     return overlaps
+
+
+def _check_candidates(values, k):
+    if np.sum(values > -np.inf, axis=1).min() < k:
+        raise ValueError(
+            f"some test row excludes (-inf) all but fewer than k={k} training rows; "
+            "choose a smaller k."
+        )
 
 
 def _rank_correlations(A, B):

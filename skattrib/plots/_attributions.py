@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.utils import check_scalar
 
 from .._arrays import full
-from .._arrays.checks import plain_array
+from .._arrays.checks import canonical_csr, plain_array
 from ._axes import LOWERS, RAISES, REST, Display, check_explainer, plain
 
 
@@ -150,7 +150,7 @@ class AttributionDisplay(Display):
             For arrays of other lengths than `attributions`, and rows that are no images.
         """
         if sparse.issparse(attributions) and attributions.shape[0] == 1:
-            attributions = attributions.toarray().ravel()
+            attributions = canonical_csr(attributions, "attributions").toarray().ravel()
         values = plain_array(attributions, "attributions", float)
         if values.ndim != 1 or not len(values) or np.isnan(values).any():
             raise ValueError("attributions must be those of one test row: numbers of shape (n,).")
@@ -168,7 +168,7 @@ class AttributionDisplay(Display):
                     f"{name} has shape {shape}; expected {len(values)} rows, one a training row."
                 )
             if rows is not None:
-                given[name] = _rows(rows, shown)
+                given[name] = _rows(rows, shown, name)
         if images is not None:
             given["images"] = _as_images(given["images"], image_shape)
         return cls(
@@ -278,13 +278,13 @@ class FeatureSharesDisplay(Display):
         check_explainer(explainer)
         x = _one_row(x)
         check_scalar(index, "index", Integral)
-        shares = explainer.decompose(x, np.full((1, 1), index), target=target)
-        total = full(explainer.attribute(x, target)[[0]][:, [index]])
+        shares = full(explainer.decompose(x, np.full((1, 1), index), target=target)).ravel()
+        total = float(full(explainer.attribute(x, target)[[0]][:, [index]])[0, 0])
+        if abs(total - shares.sum()) <= 1e-5 * np.abs(shares).sum():
+            total = None  # no more than rounding is left for an intercept
         if feature_names is None:
             feature_names = getattr(explainer, "feature_names_in_", None)
-        return cls.from_predictions(
-            shares[0, 0], feature_names=feature_names, total=float(total[0, 0]), k=k, ax=ax
-        )
+        return cls.from_predictions(shares, feature_names=feature_names, total=total, k=k, ax=ax)
 
     @classmethod
     def from_predictions(cls, shares, *, feature_names=None, total=None, k=10, ax=None):
@@ -372,9 +372,9 @@ def _one_row(x):
     return x
 
 
-def _rows(values, rows):
+def _rows(values, rows, name):
     if sparse.issparse(values):
-        return values.tocsr()[rows].toarray()
+        return canonical_csr(values, name)[rows].toarray()
     return np.asarray(values)[rows]
 
 

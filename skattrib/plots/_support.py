@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from sklearn.base import clone
 
-from .._arrays.checks import plain_array
+from .._arrays.checks import entries, plain_array
 from ._axes import Display
 
 
@@ -47,7 +47,7 @@ class SupportDisplay(Display):
         SupportDisplay
         """
         n_support, seconds = [], []
-        for C in Cs:
+        for C in entries(Cs, "Cs", "numbers"):
             one = clone(explainer).set_params(C=C)
             start = time.perf_counter()
             one.fit(X, y)
@@ -78,11 +78,11 @@ class SupportDisplay(Display):
             For what is no mapping, nor a sequence of such.
         """
         if not isinstance(result, Mapping):
-            entries = list(result) if isinstance(result, Iterable) else [result]
-            if not all(isinstance(entry, Mapping) for entry in entries):
+            each = entries(result, "result", "mappings") if isinstance(result, Iterable) else [None]
+            if not all(isinstance(one, Mapping) for one in each):
                 raise TypeError("result must be a mapping, or a sequence of one for each C.")
-            keys = set.intersection(*(set(entry) for entry in entries)) if entries else set()
-            result = {key: [entry[key] for entry in entries] for key in keys}
+            keys = set.intersection(*(set(one) for one in each)) if each else set()
+            result = {key: [one[key] for one in each] for key in keys}
             if "C" in result:
                 result["Cs"] = result["C"]
         missing = {"Cs", "n_support"} - set(result)

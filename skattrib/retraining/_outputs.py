@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import Bunch
 
 from .._arrays import count
-from .._arrays.checks import check_count, check_estimator, check_groups
+from .._arrays.checks import check_count, check_estimator, check_groups, entries
 from .refits import (
     check_output,
     check_refit_data,
@@ -228,7 +228,8 @@ def leave_one_out_outputs(
     (4, 3)
     """
     task = _Task(estimator, X, y, X_test, y_test, sample_weight, output, n_repeats, random_state)
-    groups = check_groups(range(task.n) if rows is None else rows, task.n)
+    rows = list(range(task.n)) if rows is None else entries(rows, "rows", "training rows")
+    groups = check_groups(rows, task.n)
     jobs, names = {}, []
     for group in map(np.sort, groups):
         if len(group) == task.n:
@@ -243,7 +244,7 @@ def leave_one_out_outputs(
         effects=np.moveaxis(full - outputs, 0, 1),
         outputs=outputs,
         full_outputs=full,
-        rows=list(range(task.n) if rows is None else rows),
+        rows=rows,
         targets=task.targets,
         output=task.output,
     )
