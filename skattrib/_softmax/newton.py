@@ -67,7 +67,7 @@ def _better(solver, iterations):
             return ClassBlocks(loss)
         solver.update()
     elif isinstance(solver, LeadingDirections):
-        return ClassBlocks(loss) if ClassBlocks.fits(loss) else LeadingDirections(loss)
+        solver.update()
     elif isinstance(solver, ClassBlocks) and iterations > STALE:
         return ClassBlocks(loss)
     return solver

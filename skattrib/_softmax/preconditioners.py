@@ -61,7 +61,13 @@ class LeadingDirections(Inverse):
 
     def __init__(self, loss, damping=0.0):
         super().__init__(loss, damping)
-        K = loss.shape[0]
+        D = loss.shape[1]
+        self.directions = np.random.default_rng(0).normal(size=(min(self.rank + self.spare, D), D))
+        self.update(self.iterations)
+
+    def update(self, iterations=1):
+        """Takes the probabilities of the loss, and goes on from the directions it has."""
+        loss, K = self.loss, self.loss.shape[0]
         p, s = loss.probabilities, loss.s
         weight = s * (1 - np.sum(p**2, axis=1)) / K
         total = weight.sum()
@@ -69,8 +75,8 @@ class LeadingDirections(Inverse):
         Z = contrasts(K)
         values, vectors = np.linalg.eigh(Z.T @ mean @ Z)
         self.vectors = Z @ vectors
-        part = self._leading(weight)
-        size, penalty = self._sizes(weight), loss.penalty + damping
+        part = self._leading(weight, iterations)
+        size, penalty = self._sizes(weight), loss.penalty + self.damping
         rest = np.where(penalty > 0, penalty + np.maximum(size - np.sum(part**2, axis=0), 0), size)
         # columns of zeros hold no gradient: anything does
         self.scale = 1 / np.sqrt(np.where(rest > 0, rest, 1.0))
@@ -89,9 +95,9 @@ class LeadingDirections(Inverse):
             size[-1] *= loss.intercept_scaling
         return size
 
-    def _leading(self, weight):
+    def _leading(self, weight, iterations):
         """Rows whose outer products sum to the leading part of the Gram matrix, (rank, D)."""
-        loss, D = self.loss, self.loss.shape[1]
+        loss = self.loss
 
         def gram(Q):
             out = np.zeros_like(Q)
@@ -99,9 +105,10 @@ class LeadingDirections(Inverse):
                 out += loss.sums(part, weight[rows, None] * loss.times(part, Q))
             return out
 
-        Q = np.random.default_rng(0).normal(size=(min(self.rank + self.spare, D), D))
-        for _ in range(self.iterations):
+        Q = self.directions
+        for _ in range(iterations):
             Q = np.linalg.qr(gram(Q).T)[0].T
+        self.directions = Q
         values, vectors = np.linalg.eigh(Q @ gram(Q).T)
         leading = slice(-self.rank, None)
         return np.sqrt(np.maximum(values[leading, None], 0.0)) * (vectors[:, leading].T @ Q)
