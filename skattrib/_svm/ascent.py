@@ -143,7 +143,7 @@ def _measure(search, screening, norm, tol, last):
     """The gap at W, in float32 while that is enough and no decision rests on it."""
     np.copyto(search.work[0], search.W)
     np.copyto(search.work[1], search.b)
-    screening.margin = 2.0 * (search.X.shape[1] + 32) * np.finfo(np.float32).eps * norm
+    screening.margin = 2.0 * (search.longest + 32) * np.finfo(np.float32).eps * norm
     search.gap = screening.score(search.worker if search.single else search.exact)
     search.objective = search.primal(search.gap)
     if search.single and (last or search.solved(tol)):
@@ -162,10 +162,11 @@ def _descend(search, sweeps, active, target):
         search.sum_anew()
     else:
         search.move(active, 1.0)
-    return np.sqrt(
-        np.vdot(search.W - before[0], search.W - before[0])
-        + np.vdot(search.b - before[1], search.b - before[1])
-    )
+    off = [
+        np.subtract(now, then, out=then)
+        for now, then in zip((search.W, search.b), before, strict=True)
+    ]
+    return np.sqrt(np.vdot(off[0], off[0]) + np.vdot(off[1], off[1]))
 
 
 def ease(search, difficulty, max_iter, seed):

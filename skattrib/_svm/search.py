@@ -48,11 +48,14 @@ class Search(SVMProblem):
         super().__init__(X, y, C, n_classes, sample_weight, bias)
         kind = PaddedDuals if self.K <= LANES else PackedDuals
         start = None if dual_init is None else self.feasible_start(dual_init)
-        self.duals = kind(self.y, self.K, self.cap, X.dtype, start)
         self.cold = dual_init is None
+        # half of the memory that sweeps of sparse rows jump about in
+        single = X.dtype == np.float32 or (sp.issparse(X) and self.cold and self.fits_float32())
+        dtype = np.float32 if single else np.float64
+        self.duals = kind(self.y, self.K, self.cap, dtype, start)
         self.W, self.b = self.zero_weights(np.float64)
         self.linear = 0.0  # sum_i alpha_{i, y_i} of the visited rows
-        self._attach(X.dtype)
+        self._attach(dtype)
 
     def _attach(self, dtype):
         """Kernels at W, and kernels at a working copy of that dtype."""
