@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import skattrib as sk
-from skattrib import metrics, planting, retraining
+from skattrib import metrics, planting, plots, retraining
 from skattrib._svm.crammer_singer import crammer_singer, crammer_singer_path
 
 N, M, D, K = 24, 6, 5, 3
@@ -281,6 +281,7 @@ def choose(rng):
                 "scoring": None,
                 "refit": True,
                 "n_jobs": None,
+                "max_iter": 50,
                 **seed,
             },
             sk.RepresenterExplainer: {
@@ -533,8 +534,45 @@ def choose(rng):
             **seed,
         },
     }
+    if kind > 0.97:
+        table = plot_calls(T, X, y, masks, truth, flags)
     function = list(table)[rng.integers(len(table))]
     return function.__name__, function, table[function]
+
+
+def plot_calls(T, X, y, masks, truth, flags):
+    """Function -> right arguments, of figures that are drawn and closed."""
+    shares = {"shares": T[0, :D], "feature_names": list("abcde"), "total": 1.0, "k": 3}
+    images = {"images": X, "image": X[0].reshape(1, D), "image_shape": (1, D), "title": "one"}
+    bars = {"attributions": T[0], "k": 3, "y_train": y, "ids": np.arange(N)}
+    ranks = {"names": list("abc"), "average_rank": [1.0, 2.0, 3.0], "seconds": [0.1, 1.0, 2.0]}
+    lds = {"attributions": T, "subset_masks": masks, "subset_outputs": truth, "row": None}
+    support = {"Cs": [0.1, 1.0], "n_support": [3, 2], "seconds": [0.1, 0.2]}
+    found = {
+        plots.AttributionDisplay: bars | images,
+        plots.FeatureSharesDisplay: shares,
+        plots.DetectionCurveDisplay: {"scores": T, "is_mislabeled": flags, "name": "one"},
+        plots.DatamodelingDisplay: lds,
+        plots.ComparisonDisplay: ranks,
+    }
+    calls = {drawn(kind.from_predictions): arguments for kind, arguments in found.items()}
+    return calls | {drawn(lambda **result: plots.SupportDisplay.from_result(result)): support}
+
+
+def drawn(plot):
+    """A function that plots and keeps nothing."""
+
+    def draw_and_close(**arguments):
+        from matplotlib import pyplot
+
+        pyplot.switch_backend("agg")
+        try:
+            plot(**arguments).figure_.draw_without_rendering()
+        finally:
+            pyplot.close("all")
+
+    draw_and_close.__name__ = getattr(plot, "__qualname__", "plot").split(".<")[0]
+    return draw_and_close
 
 
 def find_issues(X, y, ids, k, n_neighbors, kind):

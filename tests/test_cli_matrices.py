@@ -15,7 +15,10 @@ from command_line import (
     make_matrices,
 )
 from scipy import sparse
+from sparse_guard import guarded
 
+from skattrib._cli.inputs import InputError
+from skattrib._cli.matrices import read_matrices
 from skattrib.explainers.dual_view import DualViewExplainer
 
 
@@ -269,6 +272,30 @@ def test_bad_matrices(tmp_path, capsys):
             raise AssertionError(name) from error
         n_cases += 1
     assert n_cases == 62
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia"])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_damaged_archives_never_reach_compiled_code(tmp_path, form, standardize):
+    rng = np.random.default_rng(0)
+    good, bad, labels = (str(tmp_path / name) for name in ("good.npz", "bad.npz", "y.npy"))
+    sparse.save_npz(good, sparse.csr_array(rng.random((12, 6)) + 0.1).asformat(form))
+    np.save(labels, np.arange(12) % 3)
+    refused = 0
+    for _ in range(30):
+        arrays = dict(np.load(good))
+        found = {"indices", "indptr", "row", "col", "coords", "offsets", "shape"} & arrays.keys()
+        name = rng.choice(sorted(found))
+        arrays[name].ravel()[rng.integers(arrays[name].size)] = rng.choice(
+            [-1, 7, 10**6, 2**31 - 1]
+        )
+        np.savez(bad, **arrays)
+        with guarded():
+            try:
+                read_matrices(bad, bad, labels, standardize=standardize)
+            except InputError:
+                refused += 1
+    assert refused > 5
 
 
 def test_matrices_need_no_extra(tmp_path, capsys, matrices, monkeypatch):

@@ -133,3 +133,21 @@ def test_class_detection_looks_at_some_of_many_rows(tmp_path, capsys, monkeypatc
     share = float(some.split()[2])
     assert 0 < hits.mean() < 1 and f"{hits.mean():.3f}" in whole
     assert share != hits[:50].mean() and abs(share - hits.mean()) < 4 * hits.std() / 50**0.5
+
+
+def test_a_head_that_does_not_follow_the_labels_is_named(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 3)), rng.integers(2, size=200)
+    files = save_rows(tmp_path, X, y, X[:5], y[:5])
+    report = tmp_path / "report.html"
+    out = explain(capsys, *files, "--report", report)
+    follows = METHODS["dualview"].make().fit(X, y).score(X, y)
+    assert 0.5 < follows < 0.9
+    assert ["training", "accuracy", f"{follows:.3f}"] in [line.split() for line in out.splitlines()]
+    said = f"The head predicts the label of {follows:.1%} of the training rows"
+    assert said in out and said in report.read_text("utf-8")
+    y = (X[:, 0] > 0).astype(int)
+    files = save_rows(tmp_path, X, y, X[:5], y[:5])
+    out = explain(capsys, *files, "--report", report)
+    assert "predicts the label of" not in out + report.read_text("utf-8")
+    assert "training accuracy" not in explain(capsys, *files, "--method", "similarity")

@@ -146,6 +146,7 @@ def test_a_shortcut_in_images(shape):
         ),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_errors_name_the_problem(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()

@@ -130,6 +130,9 @@ def test_hostile_labels():
         ({"y_train": [1, 2]}, r"y_train has shape \(2,\); expected 3"),
         ({"images": np.zeros((3, 4))}, "give image_shape"),
         ({"images": np.zeros((3, 4)), "image_shape": (3, 2)}, "does not fit rows of 4 values"),
+        ({"images": np.zeros((3, 4)), "image_shape": (2.0, 2)}, r"expected \(height, width"),
+        ({"images": np.zeros((3, 4)), "image_shape": "22"}, r"expected \(height, width"),
+        ({"images": np.zeros((3, 4)), "image_shape": (2**40, 2**40)}, "does not fit rows"),
     ],
 )
 def test_bad_input(options, message):

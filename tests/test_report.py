@@ -227,7 +227,7 @@ def test_matrices_name_columns_by_number(tmp_path, capsys):
     head, own = page.tables[-2][:2]
     assert "column 11" in head and len(head) == 5 + 5
     assert own[head.index("column 11")] == f"{X[1, 11]:.4g}"
-    assert "accuracy" not in " ".join(page.text)
+    assert "accuracy on" not in " ".join(page.text)
     assert not any(tag == "img" for tag, _ in page.tags)
 
 

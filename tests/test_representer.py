@@ -268,6 +268,14 @@ def test_a_linear_teacher_is_reproduced(K):
     assert not hasattr(e, "logit_correlation_")
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, 1 / 3])
+def test_a_model_without_preferences_correlates_with_nothing(value):
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    head = LinearHead(np.full((3, 4), value))
+    e = RepresenterExplainer(FrozenEstimator(head)).fit(X, np.arange(20) % 3)
+    assert e.logit_correlation_ == 0
+
+
 class Teacher(ClassifierMixin, BaseEstimator):
     """Probabilities of a head, in any order of classes."""
 

@@ -13,6 +13,7 @@ from .methods import Method
 from .printing import print_table, warnings_as_notes
 
 SHOWN_CLASSES = 20
+FOLLOWS = 0.9  # training accuracy below which a head is said not to follow the labels
 
 
 @dataclass
@@ -25,17 +26,22 @@ class Fit:
     facts : list of [name, value]
     class_sizes : list of lines
         Class, training rows and, if only some contribute, those that do; with head and sum.
+    warning : str
+        Why attributions may not mean what is asked for; empty if nothing is known.
     """
 
     explainer: BaseExplainer
     facts: list[list[object]]
     class_sizes: list[list[object]]
+    warning: str = ""
 
     def show(self) -> None:
         """Print the facts and the sizes of the classes."""
         print_table(self.facts)
         print()
         print_table(self.class_sizes)
+        if self.warning:
+            print(f"\n{self.warning}")
 
 
 def fit(method: Method, train: Dataset, C: float | None = None, **options: object) -> Fit:
@@ -67,8 +73,18 @@ def fit(method: Method, train: Dataset, C: float | None = None, **options: objec
         facts += [["C", f"{C:.4g}"], ["C * mean||x||^2", f"{C * mean_square:.4g}"]]
     facts += [[words, _shown(explainer, *what)] for words, *what in method.facts]
     support = explainer.support_ if method.sparse else None
+    warning = ""
+    if hasattr(explainer, "decision_function"):
+        follows = explainer.score(train.X, train.y)
+        facts.append(["training accuracy", f"{follows:.3f}"])
+        if follows < FOLLOWS:
+            warning = (
+                f"The head predicts the label of {follows:.1%} of the training rows: the values\n"
+                "explain this head, which is a poor stand-in for a model that does better. A\n"
+                "larger --C, or features closer to what the model uses, would follow the labels."
+            )
     facts.append(["seconds", f"{seconds:.2f}"])
-    return Fit(explainer, facts, _class_sizes(train.y, support))
+    return Fit(explainer, facts, _class_sizes(train.y, support), warning)
 
 
 def _mean_square(X):

@@ -51,6 +51,7 @@ class Report:
         if method.sparse:
             facts.append(["support rows", len(fitted.explainer.support_)])
         self._content |= {"method": method.name, "meaning": method.meaning, "facts": facts}
+        self._content["warning"] = fitted.warning
 
     def add_scores(self, train_path, test_path, scores):
         """What was read, and what the test labels say."""

@@ -46,6 +46,7 @@ PAGE = """\
 <table>
 {% for name, value in facts %}<tr><th>{{ name }}</th><td class="number">{{ value }}</td></tr>
 {% endfor %}</table>
+{% if warning %}<p class="wrong">{{ warning }}</p>{% endif %}
 {% for line in scores %}<p>{{ line }}</p>
 {% endfor %}</section>
 

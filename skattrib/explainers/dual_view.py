@@ -88,6 +88,10 @@ class DualViewExplainer(DualExplainer):
     Attributions and `base_value` sum to it. For two classes there is one decision value f,
     positive for ``classes_[1]``; attributions to a class label are shares of f or of -f.
 
+    It is the wrong one where each prediction should have reasons of its own: few rows hold the
+    margin, and the same ones lead again and again. Of 1,347 digits 88 (C = 0.1) or 41 (C = 1) are
+    the top row of 450 test rows, by influence 184, by cosine 342 (`metrics.top_k_cardinality`).
+
     Support rows are copied: X may change after `fit`. A memory map whose file is truncated during
     `fit` ends the process (SIGBUS).
 

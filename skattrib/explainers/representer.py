@@ -81,8 +81,8 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         attributions and shares of the intercept, over the root mean square of the decision values.
     logit_correlation_ : float
         With an estimator only: Pearson correlation of its logits (centred logarithms of its
-        probabilities) with those of the head, over training rows and classes; `fit` warns below
-        0.9, where the head is another classifier than the estimator.
+        probabilities) with those of the head, over training rows and classes; 0 where either has
+        no preference for any class. `fit` warns below 0.9: the head is another classifier then.
     n_iter_ : int
         Newton steps.
     n_samples_fit_ : int
@@ -210,7 +210,8 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         if model is not None:
             z = decision(X, found.coef, found.intercept)
             self.logit_correlation_ = _correlation(np.log(np.maximum(q, SMALLEST)), z)
-            if self.logit_correlation_ < FAITHFUL:
+            # 0: nothing to follow
+            if 0 != self.logit_correlation_ < FAITHFUL:
                 warnings.warn(
                     "The head's logits correlate with those of the estimator by only "
                     f"{self.logit_correlation_:.2f} on the training rows: it explains another "
@@ -269,8 +270,11 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
 
 
 def _correlation(a, b):
-    """Pearson correlation of logits, each row centred."""
-    a = (a - a.mean(axis=1, keepdims=True)).ravel()
-    b = (b - b.mean(axis=1, keepdims=True)).ravel()
-    size = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / size) if size > 0 else np.nan
+    """Pearson correlation of logits, each row centred; 0 where either is constant in all rows."""
+    units = []
+    for values in (a, b):
+        centred = (values - values.mean(axis=1, keepdims=True)).ravel()
+        if not np.abs(centred).max() > 4 * np.finfo(np.float64).eps * np.abs(values).max():
+            return 0.0
+        units.append(centred / np.linalg.norm(centred))
+    return float(units[0] @ units[1])

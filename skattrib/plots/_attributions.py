@@ -1,5 +1,6 @@
 """One prediction: its proponents and opponents, and the features of one pair."""
 
+from math import prod
 from numbers import Integral, Real
 
 import numpy as np
@@ -380,11 +381,16 @@ def _rows(values, rows, name):
 
 def _as_images(rows, image_shape):
     if image_shape is not None:
-        if rows[0:1].size not in (0, int(np.prod(image_shape))):
+        shape = plain_array(image_shape, "image_shape").tolist()
+        if np.ndim(shape) != 1 or not all(isinstance(side, int) and side > 0 for side in shape):
             raise ValueError(
-                f"image_shape {tuple(image_shape)} does not fit rows of {rows[0].size} values."
+                f"image_shape is {image_shape!r}; expected (height, width[, channels])."
             )
-        return rows.reshape(len(rows), *image_shape)
+        if rows[0:1].size not in (0, prod(shape)):
+            raise ValueError(
+                f"image_shape {tuple(shape)} does not fit rows of {rows[0].size} values."
+            )
+        return rows.reshape(len(rows), *shape)
     if rows.ndim not in (3, 4):
         raise ValueError(
             f"images have shape {rows.shape}; give image_shape=(height, width) for flat rows."
