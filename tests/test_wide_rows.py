@@ -87,7 +87,7 @@ def of_influence(e, X, y, weight, test):
         "leverage": e.leverage_,
         "group": e.group_effect(test, groups[0], V),
         "refits": e.leave_one_out(test, X, y, weight, rows=groups, target=V),
-        "gradient": np.array([e.gradient_norm_ + 1.0]),
+        "no minimum": 1.0 + np.nan_to_num([e.gradient_norm_, e.newton_step_]),
     }
 
 

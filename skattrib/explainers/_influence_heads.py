@@ -13,6 +13,10 @@ from ._heads import LinearHead, frozen, scaled_penalty
 # C of a LinearHead times the variance of the rows: that which predicts retrained networks
 OF_NETWORKS = 4.0
 
+# a head is taken for a minimum while a Newton step moves logits by no more than this share of
+# their size, or where H is not solved, up to this gradient norm
+SETTLED, AT_MINIMUM = 0.02, 1e-3
+
 
 @dataclass
 class Head:
@@ -115,6 +119,25 @@ def fit_head(explainer, loss):
     if len(theta) == 2:
         coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
     return Head(coef, intercept, explainer.classes_, explainer.class_weight, max(1, n_iter))
+
+
+def check_minimum(explainer, head):
+    """Whether the head is a minimum on the rows; warns if it is meant to be and is not."""
+    step, gradient = explainer.newton_step_, explainer.gradient_norm_
+    minimum = gradient <= AT_MINIMUM if np.isnan(step) else step <= SETTLED
+    of_network = head is not None and head.penalty is None and explainer.C == "scale"
+    if not (minimum or head is None or of_network):
+        moved = "" if np.isnan(step) else f"a Newton step moves its logits by {step:.1%}, "
+        warnings.warn(
+            f"The head is no minimum of its loss on these rows ({moved}relative gradient norm "
+            f"{gradient:.1e}): they, or their weights, are not those it was fitted to, its fit "
+            "stopped early, or it is a network's. Attributions take it for one. Give fit the rows "
+            "and sample_weight of the head, fit the head with a smaller tol (and a larger "
+            "max_iter), or explain the head of a network as a LinearHead with C='scale'.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return bool(minimum)
 
 
 def theta_of(head, fit_intercept, intercept_scaling=1.0):

@@ -28,6 +28,25 @@ def row_sizes(loss):
     return np.sqrt(squared_norms(loss.X, loss.intercept_scaling**2 if loss.fit_intercept else 0.0))
 
 
+def gradient_norm(loss, gradient, residuals):
+    """Norm of the gradient over the sum of the norms of its terms."""
+    terms = np.linalg.norm(residuals, axis=1) @ row_sizes(loss)
+    return float(np.linalg.norm(gradient) / terms) if terms > 0 else 0.0
+
+
+def newton_step(inverse, gradient, theta):
+    """How far a Newton step moves the logits of training rows, over their size; NaN without H^-1.
+
+    Gradient and theta are those of all features.
+    """
+    if not inverse.exact:
+        return np.nan
+    loss = inverse.loss
+    change = loss.logits(inverse.solve(loss.compress(gradient)[None])[0])
+    size = np.linalg.norm(loss.logits(loss.compress(theta)))
+    return float(np.linalg.norm(change) / size) if size > 0 else float(np.abs(change).max())
+
+
 class InfluenceKernel(_scoring.ProductKernel):
     """T[j, i] = (v_j (x) phi_j)^T H^-1 (r_i (x) phi_i)."""
 

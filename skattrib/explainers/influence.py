@@ -14,15 +14,23 @@ from .._softmax.inverses import INVERSES, make_inverse
 from .._softmax.loss import SoftmaxLoss
 from .._softmax.row_space import in_row_space
 from ._heads import SoftmaxExplainer
-from ._influence_heads import fit_head, own_penalty, penalty_of, read_head, theta_of
+from ._influence_heads import (
+    check_minimum,
+    fit_head,
+    own_penalty,
+    penalty_of,
+    read_head,
+    theta_of,
+)
 from ._influence_kernel import (
     InfluenceKernel,
     check_removable,
     corrected,
+    gradient_norm,
     group_step,
+    newton_step,
     outputs,
     refits,
-    row_sizes,
     self_influence,
 )
 from ._validation import (
@@ -33,9 +41,6 @@ from ._validation import (
     check_weights,
     fit_context,
 )
-
-# gradient norm up to which a head is taken for a minimum
-AT_MINIMUM = 1e-3
 
 
 class InfluenceExplainer(SoftmaxExplainer):
@@ -66,7 +71,7 @@ class InfluenceExplainer(SoftmaxExplainer):
         "lissa" a sampled Neumann series, "arnoldi" the leading eigenvectors, "kfac" and "ekfac"
         Kronecker factors, "datainf" a mean of inverses of single rows, "identity" nothing: the
         inner product of gradients, not in units of the output. "auto": "cholesky" while
-        (n_classes - 1) * (n_features + 1) is at most 8,000, else "cg".
+        (n_classes - 1) * D is at most 8,000, or 2,000 for sparse X, else "cg", with D below.
     inverse_params : dict or None, default=None
         "cg": tol=1e-8, max_iter=1000. "lissa": depth=1000, batch_size=256, repeats=1 and scale,
         at least the largest eigenvalue of H (None: twice it). "arnoldi": n_iter=200, rank=100.
@@ -76,7 +81,7 @@ class InfluenceExplainer(SoftmaxExplainer):
         Whether r_i is replaced by (I - s_i B_i M_i)^-1 r_i, with B_i the Hessian of the row's loss
         in its logits and M_i its `leverage_`. "auto": where H is solved, by "cholesky" or "cg",
         and small enough for "auto" to factorize it ("cg" takes n * (K - 1) solves), and the head
-        is a minimum, with a `gradient_norm_` of at most 1e-3.
+        is a minimum, with a `newton_step_` of at most 0.02.
     tol : float, default=1e-8
         The head fitted here is done when a Newton step moves no logit of a training row by more
         than this, relative to their root mean square.
@@ -102,6 +107,10 @@ class InfluenceExplainer(SoftmaxExplainer):
     gradient_norm_ : float
         Norm of the gradient of the loss at the head over the sum of the norms of its terms: zero
         up to rounding at a minimum. Attributions take the head for a minimum.
+    newton_step_ : float
+        What a Newton step would move the logits of training rows, over their size (root mean
+        squares): about what attributions are in error for the head not being a minimum. NaN where
+        H is not solved.
     leverage_ : ndarray of shape (n_samples_fit_, n_classes, n_classes)
         M_i, how the logits of row i answer to a change of its own residual, for logits that sum
         to zero (a common shift changes no probability). Lazy; as dear as the correction.
@@ -143,14 +152,18 @@ class InfluenceExplainer(SoftmaxExplainer):
     for. That a common shift of the logits changes nothing (with a free intercept H does not see
     it) is no such case and is taken care of.
 
-    Cost, with D = n_features + 1: "cholesky" forms H in O(n (K D)^2) and factorizes it in
-    O((K D)^3), with 8 (K D)^2 bytes of memory; the leverage correction costs O(n (K D)^2) again. A
-    test row costs O((K D)^2) for its solve and O(n K D) for its products with the training rows.
-    "cg" costs O(n K D) for each iteration and test row, some tens of iterations.
+    Cost, with D = n_features + 1, or n_samples + 1 for dense X of fewer rows than features, which
+    is taken to the space of its rows first: "cholesky" forms H in O(n (K D)^2) and factorizes it
+    in O((K D)^3), with 8 (K D)^2 bytes of memory; the leverage correction costs O(n (K D)^2) again.
+    A test row costs O((K D)^2) for its solve and O(n K D) for its products with training rows.
+    "cg" costs O(n K D) for each iteration and test row, some tens of iterations; for sparse X, n D
+    is the number of values stored. "kfac" and "ekfac" take memory for D^2 numbers, "arnoldi" for
+    n_iter K D, the others for some tens of K D. Of sparse X no matrix of order beyond 8,000 is
+    formed: a ValueError names the inverses that need none.
 
-    The training rows are kept, not copied, if they are float32 or float64 in C order: they may be
-    a memory map larger than memory. Do not change them in place after `fit`, or attributions
-    change with them.
+    The training rows are kept, not copied, if they are float32 or float64 in C order and no fewer
+    than their features: they may be a memory map larger than memory. Do not change them in place
+    after `fit`, or attributions change with them.
 
     References
     ----------
@@ -261,6 +274,10 @@ class InfluenceExplainer(SoftmaxExplainer):
         -----
         ConvergenceWarning
             When `max_iter` Newton steps do not reach `tol`.
+        UserWarning
+            When a given head is no minimum of its loss on these rows: by its `newton_step_`, or
+            with a `gradient_norm_` beyond 1e-3 where H is not solved. Not for a `LinearHead` with
+            C="scale", which is meant for the heads of networks.
         """
         for name in ("leverage_", "self_influence_"):
             self.__dict__.pop(name, None)
@@ -283,9 +300,8 @@ class InfluenceExplainer(SoftmaxExplainer):
         self.coef_, self.intercept_ = self._head.coef, self._head.intercept
         self._theta = theta_of(self._head, fit_intercept, size)
         residuals = loss.at(loss.logits(self._theta))
-        terms = np.linalg.norm(residuals, axis=1) @ row_sizes(loss)
-        gradient = np.linalg.norm(loss.gradient(self._theta, residuals))
-        self.gradient_norm_ = float(gradient / terms) if terms > 0 else 0.0
+        gradient = loss.gradient(self._theta, residuals)
+        self.gradient_norm_ = gradient_norm(loss, gradient, residuals)
         reduced.probabilities = loss.probabilities
         self._loss = loss = reduced
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -296,11 +312,13 @@ class InfluenceExplainer(SoftmaxExplainer):
         except la.LinAlgError as error:
             raise ValueError(str(error)) from error
         self.inverse_ = self._inverse.name
+        self.newton_step_ = newton_step(self._inverse, gradient, self._theta)
+        minimum = check_minimum(self, head)
         self.leverage_correction_ = self.leverage_correction is True or (
             self.leverage_correction == "auto"
             and self._inverse.exact
             and Cholesky.fits(loss)
-            and self.gradient_norm_ <= AT_MINIMUM
+            and minimum
         )
         self._residuals = residuals
         if self.leverage_correction_:

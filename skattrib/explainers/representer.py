@@ -1,5 +1,6 @@
 """Representer points: training rows as the terms of an L2-regularized softmax head."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -19,6 +20,8 @@ from ._validation import (
 
 # probabilities of a given model below this are taken for it when its logits are asked for
 SMALLEST = 1e-12
+# correlation with the logits of a given model below which the head is another classifier
+FAITHFUL = 0.9
 
 
 class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
@@ -79,7 +82,7 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     logit_correlation_ : float
         With an estimator only: Pearson correlation of its logits (centred logarithms of its
         probabilities) with those of the head, over training rows and classes; 0 where either has
-        no preference for any class.
+        no preference for any class. `fit` warns below 0.9: the head is another classifier then.
     n_iter_ : int
         Newton steps.
     n_samples_fit_ : int
@@ -99,7 +102,9 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     contribute: they may be a memory map larger than memory. Do not change them in place after
     `fit`, or attributions change with them.
 
-    A fit takes O(n K d) for each product with the Hessian, some tens to hundreds of them.
+    A fit takes O(n K d) for each product with the Hessian, some tens to hundreds of them, nd being
+    the number of values stored for sparse X; dense X of fewer rows than features is taken to the
+    space of its rows first, in O(n^2 d).
     Attributions cost as much as the product of test rows with all training rows.
 
     References
@@ -179,6 +184,8 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         -----
         ConvergenceWarning
             When the completeness error stays above `tol`.
+        UserWarning
+            When `logit_correlation_` is below 0.9.
         """
         model = None if self.estimator is None else frozen(self.estimator)
         classes = None if model is None else np.sort(model.classes_)
@@ -203,6 +210,16 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         if model is not None:
             z = decision(X, found.coef, found.intercept)
             self.logit_correlation_ = _correlation(np.log(np.maximum(q, SMALLEST)), z)
+            # 0: nothing to follow
+            if 0 != self.logit_correlation_ < FAITHFUL:
+                warnings.warn(
+                    "The head's logits correlate with those of the estimator by only "
+                    f"{self.logit_correlation_:.2f} on the training rows: it explains another "
+                    "classifier. Raise C, or give features nearer to what the estimator uses, "
+                    "such as one-hot leaves of a forest or a network's last layer.",
+                    UserWarning,
+                    stacklevel=3,
+                )
         else:
             self.__dict__.pop("logit_correlation_", None)
         self.coef_, self.intercept_ = found.coef, found.intercept
