@@ -32,8 +32,8 @@ class Screening:
         # a row is settled while W has moved by less than `safe` in all
         self.safe = np.full(len(rows), -np.inf)
         self.travelled = 0.0
-        # what float32 scores may be wrong by, in units of travel
-        self.margin = 0.0
+        # what float32 slacks may be wrong by, in units of travel: now, and when rows were scored
+        self.margin, self.margins = 0.0, np.zeros(len(rows))
 
     def score(self, kernels):
         """The gap at the kernels' W; scores the rows that are not known to be settled."""
@@ -41,6 +41,7 @@ class Screening:
         slack = self.slack[: len(due)]
         gap = kernels.score(self.rows[due], slack)
         self.safe[due] = (slack - ROUNDING_OF_ONE) / self.reach[due] + self.travelled
+        self.margins[due] = self.margin
         return gap
 
     def score_again(self, kernels):
@@ -49,7 +50,7 @@ class Screening:
         return kernels.score(self.rows[due], self.slack[: len(due)])
 
     def _due(self):
-        return np.flatnonzero(self.safe <= self.travelled + self.margin)
+        return np.flatnonzero(self.safe <= self.travelled + self.margins)
 
     def open(self, slack=0.0):
         """Rows with at most that much slack, in units of the margin."""
@@ -57,7 +58,7 @@ class Screening:
 
     def least_slack(self):
         """At least this much slack is left to each row."""
-        return (self.safe - self.travelled - self.margin) * self.reach
+        return (self.safe - self.travelled - self.margins) * self.reach
 
 
 class Sweeps:
