@@ -30,6 +30,8 @@ class CrammerSingerResult:
         Work in sweeps over all rows, rounded up, and Newton steps.
     converged : bool
         Whether gap <= tol.
+    difficulty : float
+        C mean ||x||^2, by weight, the constant feature included.
     """
 
     dual: np.ndarray | sp.csr_array
@@ -39,6 +41,7 @@ class CrammerSingerResult:
     gap: float
     n_iter: int
     converged: bool
+    difficulty: float
 
 
 class Search(SVMProblem):
@@ -165,4 +168,5 @@ class Search(SVMProblem):
             gap=float(self.gap / self.objective),
             n_iter=n_iter,
             converged=self.solved(tol),
+            difficulty=float(self.difficulty),
         )
