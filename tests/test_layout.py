@@ -43,6 +43,9 @@ FLOORS = {
     "_softmax.preconditioners": 3,
     "_softmax.inverses": 4,
     "_softmax.newton": 4,
+    # gradients of rows
+    "gradients.sketch": 0,
+    "gradients": 2,
     # refits of any estimator: no explainer below them
     "retraining.result_folder": 0,
     "retraining.refits": 1,
