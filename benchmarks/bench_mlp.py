@@ -149,7 +149,7 @@ def methods(data):
     """Yields (name, function of the number of networks)."""
     for ridge in RIDGES:
         yield f"TRAK, ridge {ridge}", {"ridge": ridge}
-    yield "TRAK, temperature 2", {"temperature": 2.0}
+    yield "TRAK, temperature 1", {"temperature": 1.0}
     yield "TRAK, identity", {"curvature": "identity"}
     for k in (512, 2048):
         yield f"TRAK, sketched to {k}", {"k": k}

@@ -52,10 +52,11 @@ def test_attributions_are_those_of_trak_on_gradients(K, curvature, ridge):
     X, y, test = problem(K)
     models = networks(K)
     frozen = [FrozenEstimator(model) for model in models]
-    e = MLPExplainer(frozen, ridge=ridge, curvature=curvature).fit(X, y)
+    options = {"ridge": ridge, "curvature": curvature}
+    e = MLPExplainer(frozen, temperature=1.0, **options).fit(X, y)
     rows = lambda A, labels: np.hstack([mlp_gradients(m, A, labels) for m in models])  # noqa: E731
     p = np.column_stack([own(model, X, y) for model in models])
-    expected = TRAKExplainer(2, ridge=ridge, curvature=curvature)
+    expected = TRAKExplainer(2, **options)
     expected.fit(rows(X, y), y, probabilities=p)
     for target in (LABELS[K][0], np.resize(LABELS[K], 6)):
         T = expected.attribute(rows(test, target))
@@ -103,8 +104,8 @@ def test_what_a_row_does_is_what_refitting_shows():
     alpha = 4.0  # over n rows: the penalty of scikit-learn's loss
     model = MLPClassifier((), solver="lbfgs", alpha=alpha, tol=1e-12, max_iter=5000)
     full = clone(model).fit(X, y)
-    e = MLPExplainer(FrozenEstimator(full)).fit(X, y)
-    e = MLPExplainer(FrozenEstimator(full), ridge=alpha / (e.penalty_[0] / 2.0)).fit(X, y)
+    e = MLPExplainer(FrozenEstimator(full), temperature=1.0).fit(X, y)
+    e.set_params(ridge=2.0 * alpha / e.penalty_[0]).fit(X, y)
     assert_allclose(e.penalty_, alpha)
     T = e.attribute(test, "yes")
     odds = lambda m: np.log(m.predict_proba(test)[:, 1] / m.predict_proba(test)[:, 0])  # noqa: E731
@@ -132,9 +133,9 @@ def test_sketched(K):
         whole = MLPExplainer(frozen, k=10_000).fit(X, y)
     assert_array_equal(whole.attribute(test), MLPExplainer(frozen).fit(X, y).attribute(test))
     # the first network's projection is that of `mlp_gradients`, others have their own
-    expected = mlp_gradients(models[0], X, y, k=16, random_state=3)
+    expected = mlp_gradients(models[0], X, y, k=16, temperature=2.0, random_state=3)
     assert_allclose(e._fit_G[:, :16], expected, rtol=1e-12)
-    other = mlp_gradients(models[1], X, y, k=16, random_state=3)
+    other = mlp_gradients(models[1], X, y, k=16, temperature=2.0, random_state=3)
     assert np.abs(e._fit_G[:, 16:] - other).max() > 0.1
 
 

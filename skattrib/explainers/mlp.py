@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays.outputs import OUTPUTS
 from ..gradients.gauss_newton import solve_models, warn_of_sketches
-from ..gradients.mlp import check_mlp, gradient_rows, mlp_logits, n_parameters, own_probabilities
+from ..gradients.mlp import check_mlp, mlp_logits, mlp_rows, n_parameters, own_probabilities
 from ..gradients.sketch import Sketch
 from ..retraining.refits import draw_seed
 from ._base import BaseExplainer
@@ -59,8 +59,9 @@ class MLPExplainer(BaseExplainer):
     ridge : float, default=2.0
     curvature : {"logistic", "identity"}, default="logistic"
         As in TRAKExplainer.
-    temperature : float, default=1.0
-        By which logits are divided first.
+    temperature : float, default=2.0
+        By which logits are divided first: networks are surer of the rows they were trained on than
+        they are right.
     k : int or None, default=None
         Gradients of more than k numbers are projected to k: the training rows take ``n * k``
         numbers for each network instead of n times the number of its weights.
@@ -88,6 +89,21 @@ class MLPExplainer(BaseExplainer):
     probabilities.
 
     The rows given to `fit` must be those that the networks were fitted to.
+
+    Measured on networks of 64 and 32 units with 40 really retrained halves of the rows (census: 40
+    and 30), linear datamodeling scores of one network and of the mean of three; ridge 1 to 4 is a
+    plateau, on which longer training wants less:
+
+    =====================  =============  =============  =============
+    rows, epochs           temperature 2  temperature 1  temperature 2
+                                                         ridge 4
+    =====================  =============  =============  =============
+    digits, 40             .455 / .478    .342 / .373    .460 / .476
+    digits, 200            .504 / .547    .419 / .469    .468 / .502
+    breast cancer, 50      .300 / .326    .329 / .348    .336 / .353
+    census, 20             .517 / .597    .549 / .627    .577 / .642
+    census, 100            .445 / .550    .438 / .517    .451 / .536
+    =====================  =============  =============  =============
 
     References
     ----------
@@ -125,7 +141,7 @@ class MLPExplainer(BaseExplainer):
         output="log_odds",
         ridge=2.0,
         curvature="logistic",
-        temperature=1.0,
+        temperature=2.0,
         k=None,
         random_state=0,
     ):
@@ -216,7 +232,7 @@ class MLPExplainer(BaseExplainer):
         """(gradients, logits) of each network."""
         for m, network in enumerate(self.estimators_):
             T = self._fit_temperature
-            yield gradient_rows(network, X, codes, None, output, T, self._sketch, m)
+            yield mlp_rows(network, X, codes, None, output, T, self._sketch, m)
 
     def _gradients(self, X, codes):
         return np.hstack([G for G, _ in self._rows(X, codes, self._fit_output)])

@@ -118,7 +118,7 @@ def mlp_gradients(
     elif output == "loss":
         raise ValueError("output 'loss' needs y, the labels whose loss is meant")
     sketch = None if k is None else Sketch(k, random_state)
-    return gradient_rows(mlp, X, codes, weights, output, float(temperature), sketch)[0]
+    return mlp_rows(mlp, X, codes, weights, output, float(temperature), sketch)[0]
 
 
 def check_mlp(mlp) -> MLPClassifier:
@@ -157,7 +157,7 @@ def mlp_logits(mlp, X):
     return out
 
 
-def gradient_rows(mlp, X, codes, weights, output, temperature, sketch=None, model=0):
+def mlp_rows(mlp, X, codes, weights, output, temperature, sketch=None, model=0):
     """(gradients, logits over the temperature) of checked rows; projected where that is less.
 
     What is differentiated is given by weights (n, K), or an output of the classes in codes (n,),
