@@ -151,8 +151,8 @@ def methods(data):
         yield f"TRAK, ridge {ridge}", {"ridge": ridge}
     yield "TRAK, temperature 1", {"temperature": 1.0}
     yield "TRAK, identity", {"curvature": "identity"}
-    for k in (512, 2048):
-        yield f"TRAK, sketched to {k}", {"k": k}
+    for k in (512, None):
+        yield f"TRAK, k = {k}", {"k": k}
     yield "TRAK, identity, without probabilities", data.without_probabilities
     yield "influence, last layer, T = 1", data.last_layer(1.0)
     yield "influence, last layer, T = 2", data.last_layer(2.0)
