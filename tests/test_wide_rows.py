@@ -172,11 +172,14 @@ def test_the_row_space_is_taken_where_it_is_smaller():
 
 @pytest.mark.parametrize("layout", (np.asarray, sparse.csr_array))
 @pytest.mark.parametrize("inverse", ("auto", "cholesky", "cg", "kfac", "ekfac", "arnoldi"))
-def test_fewer_rows_than_features_without_a_penalty_ask_for_damping(layout, inverse):
+@pytest.mark.parametrize("fit_intercept", (True, False))
+@pytest.mark.filterwarnings("ignore:the head is no minimum")
+def test_fewer_rows_than_features_without_a_penalty_ask_for_damping(layout, inverse, fit_intercept):
     rng = np.random.default_rng(0)
     X, y, test = rng.normal(size=(30, 45)), np.arange(30) % 3, rng.normal(size=(4, 45))
     X = layout(X)
-    model = FrozenEstimator(LogisticRegression(C=np.inf).fit(X, y))
+    model = LogisticRegression(C=np.inf, fit_intercept=fit_intercept)
+    model = FrozenEstimator(model.fit(X, y))
     with pytest.raises(ValueError, match="Hessian is singular.* Give damping > 0"):
         InfluenceExplainer(model, inverse=inverse).fit(X, y)
     e = InfluenceExplainer(model, inverse=inverse, damping=0.1, random_state=0).fit(X, y)
