@@ -1,6 +1,7 @@
-"""Prints the README's tables of comparisons and label issues: python benchmarks/tables.py.
+"""Prints the README's tables: python benchmarks/tables.py.
 
-They are made of what bench_comparison.py and bench_label_issues.py left in benchmarks/results.
+They are made of what bench_comparison.py, bench_label_issues.py, bench_networks.py and
+bench_intercept.py left in benchmarks/results; of those that have not run there is no table.
 """
 
 import json
@@ -110,6 +111,46 @@ def label_issues():
     return table(["", *(f"{data}, {noise}" for data, noise in columns)], lines)
 
 
+def networks():
+    """Scores against retrained networks: of one network's features / the average of all."""
+    found, sets, methods = {}, {}, {}
+    for row in read("networks"):
+        if row["method"].startswith("trial"):
+            continue
+        found[row["method"], row["data"], row["networks"]] = row["lds"]
+        sets[row["data"]] = methods[row["method"]] = None
+    lines = []
+    for method in methods:
+        cells = []
+        for data in sets:
+            both = [found.get((method, data, kind)) for kind in ("one", "average")]
+            cells.append(" / ".join(f"{value:.2f}" for value in both if value is not None))
+        lines.append([method, *cells])
+    return table(["LDS, one network / the average of three", *sets], lines)
+
+
+def intercept():
+    """What the intercept's share does to rankings."""
+    scores = {
+        "share_of_mass": "the intercept's share of the absolute mass",
+        "subclass_detection": "top row is of the hidden subclass",
+        "linear_datamodeling": "LDS",
+        "mislabel_detection": "finds a tenth of flipped labels",
+    }
+    rows = read("intercept")
+    columns = list(dict.fromkeys((row["data"], row["explainer"]) for row in rows))
+    found = {(row["data"], row["explainer"], row["intercept"]): row for row in rows}
+    lines = []
+    for score, title in scores.items():
+        ways = ["included"] if score == "share_of_mass" else ["included", "left out"]
+        values = [[found[*column, way][score] for way in ways] for column in columns]
+        lines.append([title, *(" / ".join(f"{value:.2f}" for value in pair) for pair in values)])
+    return table(["included / left out", *(", ".join(column) for column in columns)], lines)
+
+
 if __name__ == "__main__":
-    print(comparison(), end="\n\n")
-    print(label_issues())
+    for make in (comparison, label_issues, networks, intercept):
+        try:
+            print(make(), end="\n\n")
+        except FileNotFoundError as error:
+            print(f"no {error.filename}\n")

@@ -199,6 +199,7 @@ def plant_shortcut(
            [0., 0., 9.]])
     """
     check_plain(X, "X")
+    kind = sparse.csr_matrix if isinstance(X, sparse.spmatrix) else sparse.csr_array
     X = check_array(
         canonical_csr(X, "X") if sparse.issparse(X) else X,
         accept_sparse="csr",
@@ -245,7 +246,7 @@ def plant_shortcut(
     if sparse.issparse(X):
         X = X.tolil()
         X[np.ix_(np.sort(rows), np.flatnonzero(columns))] = value
-        return X.tocsr(), has_mark
+        return kind(X), has_mark
     for row in rows:
         X[row][columns] = value
     return X, has_mark

@@ -167,6 +167,16 @@ def test_other_formats_are_checked_before_they_are_converted(format):
         canonical_csr(broken, "X")
 
 
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix, sparse.coo_matrix])
+def test_matrices_become_arrays(kind):
+    A = matrix(np.random.default_rng(0), (12, 4))
+    found = canonical_csr(kind(A), "X")
+    assert isinstance(found, sparse.csr_array)
+    assert_array_equal(found.toarray(), A.toarray())
+    B = sparse.csr_matrix(A)
+    assert np.shares_memory(canonical_csr(B, "X").data, B.data)
+
+
 def test_canonical_rows_are_not_copied():
     A = matrix(np.random.default_rng(0))
     assert canonical_csr(A, "X") is A

@@ -20,7 +20,7 @@ from sklearn import config_context, get_config
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
-from skattrib import DualViewExplainer
+from skattrib import DualViewExplainer, DualViewExplainerCV
 from skattrib._svm.crammer_singer import crammer_singer
 
 LAYOUTS = ("dense32", "dense64", "csr32", "csr64")
@@ -541,6 +541,25 @@ def test_small_rows(scale, C):
     f = e.decision_function(X_test * scale).max(axis=1)
     assert_allclose(T.sum(axis=1), f, rtol=1e-12)
     assert (f > 0).any()
+
+
+@pytest.mark.parametrize("kind", ["one", "CV"])
+def test_a_loose_tol_at_a_hard_C_is_named(kind):
+    X, y, _, _ = problem(2, "dense64")
+    C = 101 / np.mean(np.sum(X**2, axis=1) + 1)
+
+    def fit(C, **options):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            if kind == "CV":
+                DualViewExplainerCV(Cs=[C], cv=2, **options).fit(X, y)
+            else:
+                DualViewExplainer(C, **options).fit(X, y)
+        return [str(one.message) for one in caught if "another order" in str(one.message)]
+
+    (message,) = fit(C)
+    assert message.startswith("C * mean ||x||^2 is 1.0e+02") and "set tol=1e-6" in message
+    assert fit(C, tol=1e-6) == [] and fit(0.98 * C) == []
 
 
 def test_verbose_prints_and_silence_does_not(capsys):

@@ -35,6 +35,7 @@ FLOORS = {
     "_svm.ascent": 4,
     "_svm.proximal": 4,
     "_svm.crammer_singer": 5,
+    "_svm.removals": 0,
     "_softmax": 0,
     "_softmax.loss": 1,
     "_softmax.row_space": 2,

@@ -159,6 +159,20 @@ def test_bad_rows(explainer):
         AttributionDisplay.from_predictions([[1.0]])
 
 
+@pytest.mark.filterwarnings("error")
+def test_retrained_outputs_of_any_size():
+    rng = np.random.default_rng(0)
+    T, masks, outputs = rng.normal(size=(4, 30)), rng.random((10, 30)) < 0.5, rng.random((10, 4))
+    draw = DatamodelingDisplay.from_predictions
+    expected = draw(T, masks, outputs)
+    for scale in (1e-300, 2e307):
+        found = draw(T * scale, masks, outputs * scale)
+        assert_allclose(found.sums, expected.sums, atol=1e-9)
+        assert_allclose(found.outputs, expected.outputs, atol=1e-9)
+    with pytest.raises(ValueError, match="sums of attributions overflow: scale"):
+        draw(np.abs(T) * scale, masks, outputs, row=1)
+
+
 def test_feature_shares(explainer):
     x = X[TEST][:1]
     values, indices = explainer.top_k(x, 1)

@@ -5,19 +5,23 @@ from collections.abc import Iterable
 from numbers import Integral
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import is_classifier
 
 from ._csr import check_pointers
 
 
 def canonical_csr(X, name):
-    """Sparse X as CSR with sorted, distinct columns: X itself if it is that, else a copy.
+    """Sparse X as a CSR array with sorted, distinct columns: X itself if it is that, else a copy.
 
-    The one place where indices and pointers are checked before compiled code follows them.
+    A CSR matrix, whose * and ** are others, becomes an array of the same data. The one place where
+    indices and pointers are checked before compiled code follows them.
     """
     if X.format in ("csc", "bsr", "coo"):
         _check_indices(X, name)
     csr = X.tocsr()
+    if isinstance(csr, sp.spmatrix):
+        csr = sp.csr_array(csr)
     if not _check_indices(csr, name) and csr.ndim == 2:
         # a copy forgets what was noted of the columns before they were changed
         csr = csr.copy()

@@ -32,8 +32,8 @@ class Screening:
         # a row is settled while W has moved by less than `safe` in all
         self.safe = np.full(len(rows), -np.inf)
         self.travelled = 0.0
-        # what float32 scores may be wrong by, in units of travel
-        self.margin = 0.0
+        # what float32 slacks may be wrong by, in units of travel: now, and when rows were scored
+        self.margin, self.margins = 0.0, np.zeros(len(rows))
 
     def score(self, kernels):
         """The gap at the kernels' W; scores the rows that are not known to be settled."""
@@ -41,6 +41,7 @@ class Screening:
         slack = self.slack[: len(due)]
         gap = kernels.score(self.rows[due], slack)
         self.safe[due] = (slack - ROUNDING_OF_ONE) / self.reach[due] + self.travelled
+        self.margins[due] = self.margin
         return gap
 
     def score_again(self, kernels):
@@ -49,7 +50,7 @@ class Screening:
         return kernels.score(self.rows[due], self.slack[: len(due)])
 
     def _due(self):
-        return np.flatnonzero(self.safe <= self.travelled + self.margin)
+        return np.flatnonzero(self.safe <= self.travelled + self.margins)
 
     def open(self, slack=0.0):
         """Rows with at most that much slack, in units of the margin."""
@@ -57,7 +58,7 @@ class Screening:
 
     def least_slack(self):
         """At least this much slack is left to each row."""
-        return (self.safe - self.travelled - self.margin) * self.reach
+        return (self.safe - self.travelled - self.margins) * self.reach
 
 
 class Sweeps:
@@ -143,7 +144,7 @@ def _measure(search, screening, norm, tol, last):
     """The gap at W, in float32 while that is enough and no decision rests on it."""
     np.copyto(search.work[0], search.W)
     np.copyto(search.work[1], search.b)
-    screening.margin = 2.0 * (search.X.shape[1] + 32) * np.finfo(np.float32).eps * norm
+    screening.margin = 2.0 * (search.longest + 32) * np.finfo(np.float32).eps * norm
     search.gap = screening.score(search.worker if search.single else search.exact)
     search.objective = search.primal(search.gap)
     if search.single and (last or search.solved(tol)):
@@ -162,10 +163,11 @@ def _descend(search, sweeps, active, target):
         search.sum_anew()
     else:
         search.move(active, 1.0)
-    return np.sqrt(
-        np.vdot(search.W - before[0], search.W - before[0])
-        + np.vdot(search.b - before[1], search.b - before[1])
-    )
+    off = [
+        np.subtract(now, then, out=then)
+        for now, then in zip((search.W, search.b), before, strict=True)
+    ]
+    return np.sqrt(np.vdot(off[0], off[0]) + np.vdot(off[1], off[1]))
 
 
 def ease(search, difficulty, max_iter, seed):

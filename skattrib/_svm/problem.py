@@ -27,6 +27,11 @@ class SVMProblem:
             raise ValueError(f"C must be a positive number, got {C!r}")
         self.X, self.bias = X, float(bias)
         self.y, self.K = _checked_labels(y, X.shape[0], n_classes)
+        self.longest = X.shape[1]  # terms of a score
+        if sp.issparse(X):
+            self.longest = int(np.diff(X.indptr).max())
+            self.indices = X.indices.astype(np.int32, copy=False)
+            self.indptr = X.indptr.astype(np.int64, copy=False)
         weight = _checked_weights(sample_weight, X.shape[0])
         with np.errstate(over="ignore"):
             self.row_cap = C * weight
@@ -80,14 +85,23 @@ class SVMProblem:
                 "than the margin: scale the features or lower C"
             )
 
-    def kernels(self):
-        """The compiled kernels on these rows; they need `attach` for all but norms."""
+    def fits_float32(self):
+        """Whether float32 holds what a solve makes of the rows."""
+        some = self.reach[self.reach > 0]
+        low, high = some.min(initial=1.0), some.max(initial=1.0)
+        return low > 1e-12 and high < 1e12 and 1e-24 < self.cap[self.rows].max(initial=1.0) < 1e24
+
+    def kernels(self, dtype=None):
+        """The compiled kernels on these rows; they need `attach` for all but norms.
+
+        Sparse rows are copied if a dtype is not theirs.
+        """
         X, csr = self.X, {}
         if sp.issparse(X):
-            csr["indices"] = X.indices.astype(np.int32, copy=False)
-            csr["indptr"] = X.indptr.astype(np.int64, copy=False)
+            csr["indices"] = self.indices
+            csr["indptr"] = self.indptr
         return Problem(
-            X.data if csr else X,
+            X.data.astype(dtype or X.dtype, copy=False) if csr else X,
             n_rows=X.shape[0],
             n_features=X.shape[1],
             n_classes=self.K,
@@ -98,7 +112,7 @@ class SVMProblem:
 
     def kernels_at(self, w, b, duals):
         """The kernels beside these weights and duals, which they change in place."""
-        kernels = self.kernels()
+        kernels = self.kernels(np.float32 if w.dtype == np.float32 else None)
         margin = None
         if self.K <= LANES:
             margin = aligned_zeros((2 * self.K, LANES), w.dtype)

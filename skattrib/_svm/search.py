@@ -30,6 +30,8 @@ class CrammerSingerResult:
         Work in sweeps over all rows, rounded up, and Newton steps.
     converged : bool
         Whether gap <= tol.
+    difficulty : float
+        C mean ||x||^2, by weight, the constant feature included.
     """
 
     dual: np.ndarray | sp.csr_array
@@ -39,6 +41,7 @@ class CrammerSingerResult:
     gap: float
     n_iter: int
     converged: bool
+    difficulty: float
 
 
 class Search(SVMProblem):
@@ -48,11 +51,14 @@ class Search(SVMProblem):
         super().__init__(X, y, C, n_classes, sample_weight, bias)
         kind = PaddedDuals if self.K <= LANES else PackedDuals
         start = None if dual_init is None else self.feasible_start(dual_init)
-        self.duals = kind(self.y, self.K, self.cap, X.dtype, start)
         self.cold = dual_init is None
+        # half of the memory that sweeps of sparse rows jump about in
+        single = X.dtype == np.float32 or (sp.issparse(X) and self.cold and self.fits_float32())
+        dtype = np.float32 if single else np.float64
+        self.duals = kind(self.y, self.K, self.cap, dtype, start)
         self.W, self.b = self.zero_weights(np.float64)
         self.linear = 0.0  # sum_i alpha_{i, y_i} of the visited rows
-        self._attach(X.dtype)
+        self._attach(dtype)
 
     def _attach(self, dtype):
         """Kernels at W, and kernels at a working copy of that dtype."""
@@ -162,4 +168,5 @@ class Search(SVMProblem):
             gap=float(self.gap / self.objective),
             n_iter=n_iter,
             converged=self.solved(tol),
+            difficulty=float(self.difficulty),
         )

@@ -7,15 +7,18 @@ from numbers import Integral, Real
 import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
-from .._arrays.checks import check_groups, check_workers
+from .._arrays.checks import check_groups
 from .._svm.crammer_singer import crammer_singer, scaled_start
 from .._svm.duals import DENSE_CLASSES
+from .._svm.removals import removals
 from ._heads import DualExplainer, scaled_penalty
 from ._validation import Interval, StrOptions, check_training_data, check_weights, fit_context
+
+# C mean ||x||^2 beyond which a gap of the default tol says too little of the attributions
+HARD, LOOSE = 100.0, 1e-4
 
 
 class DualViewExplainer(DualExplainer):
@@ -210,7 +213,17 @@ class DualViewExplainer(DualExplainer):
             **init,
         )
         self._keep(X, found, C, size)
+        self._warn_if_loose(found)
         return self
+
+    def _warn_if_loose(self, found):
+        if found.difficulty > HARD and self.tol >= LOOSE:
+            warnings.warn(
+                f"C * mean ||x||^2 is {found.difficulty:.1e}. Beyond about {HARD:g}, tol="
+                f"{self.tol:g} may leave attributions that another order of the rows changes by "
+                "most of their size: set tol=1e-6, or lower C (C='scale' suits most rows)",
+                stacklevel=3,
+            )
 
     def _solve(self, X, codes, weight, C, tol, **options):
         return crammer_singer(
@@ -364,34 +377,20 @@ class DualViewExplainer(DualExplainer):
         weight = check_weights(X_train, codes, self.classes_, sample_weight, self.class_weight)
         groups = check_groups(np.arange(self.n_samples_fit_) if rows is None else rows, len(codes))
         X_train = X_train.astype(np.float64, copy=False)
-        start = sp.csr_array(self._full_dual())
-        size = {"intercept_scaling": self._size or 1.0}
 
-        def solve(group, start):
-            kept = np.ones(len(codes))
-            kept[group] = 0.0
-            left, init = weight * kept, sp.csr_array(sp.diags_array(kept) @ start)
-            if not left.any():
-                raise ValueError("no row of positive weight would be left")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                return self._solve(X_train, codes, left, self.C_, tol, dual_init=init, **size)
+        def solve(weight, start):
+            size = self._size or 1.0
+            options = {"dual_init": start, "intercept_scaling": size}
+            return self._solve(X_train, codes, weight, self.C_, tol, **options)
 
-        full = solve(np.zeros(0, dtype=np.intp), start)
-        dual = sp.csr_array(full.dual)
-        used = np.diff(dual.indptr) > 0
-        tasks = [k for k, group in enumerate(groups) if used[group].any()]
-        n_jobs = check_workers(n_jobs, len(tasks))
-        found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(self.verbose))(
-            delayed(solve)(groups[k], dual) for k in tasks
-        )
+        full, found = removals(solve, weight, groups, self._full_dual(), n_jobs, self.verbose)
         effects = np.zeros((X.shape[0], len(groups)))
         error = np.full(len(groups), 2 * np.sqrt(max(full.gap * full.objective, 0.0)))
-        for k, result in zip(tasks, found, strict=True):
+        for k, result in found.items():
             lost = decision(X, full.coef - result.coef, full.intercept - result.intercept)
             effects[:, k] = np.einsum("jk,jk->j", V, lost)
             error[k] = error[k] / 2 + np.sqrt(max(result.gap * result.objective, 0.0))
-        missed = sum(not result.converged for result in [full, *found])
+        missed = sum(not result.converged for result in [full, *found.values()])
         if missed:
             warnings.warn(
                 f"{missed} of {1 + len(found)} solves did not reach a gap of {tol:.0e}: raise "

@@ -261,6 +261,7 @@ class DualViewExplainerCV(DualViewExplainer):
         self.C_ = float(self.Cs_[chosen])
         (best,) = self._path(X, codes, weight, [self.C_], self.canonical)
         self._keep(X, best, self.C_, self._scaling)
+        self._warn_if_loose(best)
         return self
 
     def _grid(self, X, weight):

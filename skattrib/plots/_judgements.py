@@ -192,12 +192,15 @@ class DatamodelingDisplay(Display):
             T = T[[row]]
         T = full(T).astype(float)
         T = np.where(np.isneginf(T), 0, T)
-        sums = T @ np.asarray(subset_masks, dtype=float).T
+        masks = np.asarray(subset_masks, dtype=float).T
         outputs = np.asarray(subset_outputs, dtype=float).T
         if row is None:
-            sums, outputs = _standardized(sums), _standardized(outputs)
+            sums, outputs = _standardized(_to_one(T) @ masks), _standardized(_to_one(outputs))
         else:
-            sums, outputs = sums[0], outputs[row]
+            with np.errstate(over="ignore", invalid="ignore"):
+                sums, outputs = (T @ masks)[0], outputs[row]
+            if not np.isfinite(sums).all():
+                raise ValueError("sums of attributions overflow: scale attributions and outputs.")
             constant = np.ptp(sums) == 0 or np.ptp(outputs) == 0
             score = 0.0 if constant else float(spearmanr(sums, outputs).statistic)
         return cls(sums.ravel(), outputs.ravel(), score, standardized=row is None).plot(ax)
@@ -335,6 +338,12 @@ def _separate(texts, ax):
             if inside and not hides:
                 break
         taken.append(text.get_window_extent())
+
+
+def _to_one(values):
+    """Rows of largest magnitude 1, so that sums and squares do not overflow."""
+    peak = np.abs(values).max(axis=1, keepdims=True)
+    return values / np.where(peak > 0, peak, 1)
 
 
 def _standardized(values):

@@ -1,0 +1,39 @@
+"""The SVM without some of its rows, solved from the duals of all of them."""
+
+import warnings
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.parallel import Parallel, delayed
+
+from .._arrays.checks import check_workers
+
+
+def removals(solve, weight, groups, start, n_jobs, verbose):
+    """(result with all rows, {position of a group: result without it}); no group without duals.
+
+    `solve(weight, dual_init)` returns a CrammerSingerResult; `start` are duals to begin with.
+    """
+    without = partial(_without, solve, weight)
+    full = without(np.zeros(0, dtype=np.intp), sp.csr_array(start))
+    dual = sp.csr_array(full.dual)
+    used = np.diff(dual.indptr) > 0
+    tasks = [k for k, group in enumerate(groups) if used[group].any()]
+    n_jobs = check_workers(n_jobs, len(tasks))
+    found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(verbose))(
+        delayed(without)(groups[k], dual) for k in tasks
+    )
+    return full, dict(zip(tasks, found, strict=True))
+
+
+def _without(solve, weight, group, start):
+    kept = np.ones(len(weight))
+    kept[group] = 0.0
+    left = weight * kept
+    if not left.any():
+        raise ValueError("no row of positive weight would be left")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return solve(left, sp.csr_array(sp.diags_array(kept) @ start))
