@@ -75,6 +75,9 @@ def of_influence(e, X, y, weight, test):
     groups = [[0, 1, 2], 9]
     indices = np.arange(3 * test.shape[0]).reshape(-1, 3) % X.shape[0]
     shares = e.decompose(test, indices, target=V)
+    change = np.eye(K)[y] - np.reshape(e.predict_proba(X), (-1, K))
+    own = np.einsum("ik,ikl,il->i", change, e.leverage_, e._residuals)
+    close(e.self_influence_, own, 1e-7)
     return {
         "coef": e.coef_,
         "intercept": e.intercept_,
