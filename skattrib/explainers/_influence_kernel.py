@@ -11,7 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from .._arrays import batches, decision, full, squared_norms
 from .._arrays.checks import check_workers
 from .._arrays.conjugate_gradients import conjugate_gradients
-from .._softmax.hessian import Cholesky, check_determined
+from .._softmax.hessian import Cholesky, Inverse, check_determined
 from .._softmax.loss import widened
 from .._softmax.newton import DIRECT, newton
 from .._softmax.preconditioners import preconditioner
@@ -142,6 +142,14 @@ def self_influence(inverse, residuals):
     """(q - p)^T M r of each row."""
     loss = inverse.loss
     own = np.empty(len(residuals))
+    if type(inverse).leverage is Inverse.leverage:
+        # M would take K - 1 solves of each row
+        for rows, part in loss.batches(2**22 // loss.shape[0], least=1):
+            part = full(part)
+            change = loss.q[rows] - loss.probabilities[rows]
+            found = inverse.solve(change[:, :, None] * part[:, None, :])
+            own[rows] = np.einsum("ik,ik->i", residuals[rows], np.einsum("ikd,id->ik", found, part))
+        return own
     for rows, M in inverse.leverage():
         change = loss.q[rows] - loss.probabilities[rows]
         own[rows] = np.einsum("ik,ikl,il->i", change, M, residuals[rows])
