@@ -10,7 +10,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._arrays import squared_norms
-from .._arrays.checks import check_workers
+from .._arrays.checks import check_workers, entries
 from .._svm.crammer_singer import crammer_singer_path
 from ._base import Interval, Options, StrOptions, check_training_data, check_weights, fit_context
 from .dual_view import DualViewExplainer
@@ -227,7 +227,7 @@ class DualViewExplainerCV(DualViewExplainer):
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
         self.Cs_ = self._grid(X)
         if isinstance(self.cv, Iterable) and not hasattr(self.cv, "split"):
-            folds = list(self.cv)
+            folds = entries(self.cv, "cv", "pairs of training and test rows")
         else:
             folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
         folds = _checked_folds(folds, len(codes))
