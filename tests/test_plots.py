@@ -184,6 +184,11 @@ def test_feature_shares(explainer):
     assert texts(display.ax_.get_yticklabels())[-2:] == ["58 others", "intercept"]
     one = FeatureSharesDisplay.from_estimator(explainer, x[0], i, k=100, feature_names=range(64))
     assert len(one.bars_) == 65
+    for bad in ([np.inf, 1.0], [np.nan, 1.0]):
+        with pytest.raises(ValueError, match="shares and total must be finite"):
+            FeatureSharesDisplay.from_predictions(bad, total=1.0)
+    with pytest.raises(ValueError, match="shares and total must be finite"):
+        FeatureSharesDisplay.from_predictions([1.0, 2.0], total=np.inf)
     with pytest.raises(ValueError, match="3 feature_names"):
         FeatureSharesDisplay.from_predictions([1.0, 2.0], feature_names=["a", "b", "c"])
 
