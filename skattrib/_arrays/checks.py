@@ -65,7 +65,7 @@ def _check_indices(X, name):
 
 def check_estimator(estimator):
     """The estimator, if it is one of scikit-learn's kind."""
-    needed = "fit", "get_params", "__sklearn_tags__"
+    needed = "fit", "predict", "get_params", "__sklearn_tags__"
     known = not isinstance(estimator, type) and all(hasattr(estimator, name) for name in needed)
     try:
         # asks what is inside, too
