@@ -113,7 +113,7 @@ def test_a_path_and_a_warm_start_go_on_from_the_intercept(K, layout):
     warm = crammer_singer(
         data.X, data.y, Cs[1], tol=1e-5, dual_init=easy.dual * ratio, coef_init=coef, **options
     )
-    # exactly the path's second problem
+    # exactly the second problem of the path: a power of two divides without rounding
     assert_array_equal(warm.coef, hard.coef)
     assert warm.n_iter == hard.n_iter
 

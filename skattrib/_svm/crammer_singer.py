@@ -135,7 +135,12 @@ def crammer_singer(
     and rows known to be settled are not scored again while W has moved less than their slack
     allows. The difficulty is C mean ||x||^2: beyond about 20 (200 with more than 128 classes), or
     when ascent has not converged in 100 sweeps (300), the second engine takes over, proximal point
-    steps on the dual solved by a semismooth Newton method. It factorizes systems of at most 4,096
+    steps on the dual solved by a semismooth Newton method. Where rows are at most half as many as
+    features they are hardly ever dependent, and ascent goes first at any difficulty; should it
+    stall, dense ones are replaced by square ones with the same inner products (QR, a copy of at
+    most half the size of X) for the Newton steps, whose duals are certified on the given rows.
+    float32 rows, and sparse ones unless `dual_init` is given, are swept in float32 until its
+    rounding shows. It factorizes systems of at most 4,096
     unknowns and uses preconditioned conjugate gradients beyond. The choice depends on the problem
     alone, never on time.
 

@@ -87,9 +87,10 @@ class SVMProblem:
 
     def fits_float32(self):
         """Whether float32 holds what a solve makes of the rows."""
-        some = self.reach[self.reach > 0]
-        low, high = some.min(initial=1.0), some.max(initial=1.0)
-        return low > 1e-12 and high < 1e12 and 1e-24 < self.cap[self.rows].max(initial=1.0) < 1e24
+        if len(self.rows) == 0:
+            return False
+        cap = self.cap[self.rows].max()
+        return 1e-30 < cap < 1e30 and self.reach.min() > 1e-15 and self.reach.max() < 1e15
 
     def kernels(self, dtype=None):
         """The compiled kernels on these rows; they need `attach` for all but norms.
