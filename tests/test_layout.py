@@ -34,6 +34,7 @@ FLOORS = {
     "_svm.search": 3,
     "_svm.ascent": 4,
     "_svm.proximal": 4,
+    "_svm.row_space": 4,
     "_svm.crammer_singer": 5,
     "_softmax": 0,
     "_softmax.loss": 1,
