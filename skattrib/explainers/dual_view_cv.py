@@ -188,7 +188,7 @@ class DualViewExplainerCV(DualViewExplainer):
         fit_intercept=True,
         intercept_share=False,
         class_weight=None,
-        tol=1e-4,
+        tol=1e-5,
         max_iter=1000,
         sparse_output=True,
         canonical=False,
