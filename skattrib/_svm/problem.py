@@ -22,7 +22,7 @@ class SVMProblem:
     """
 
     def __init__(self, X, y, C, n_classes, sample_weight, bias):
-        _check_rows(X)
+        X = _checked_rows(X)
         if not (isinstance(C, Real) and 0 < C < np.inf):
             raise ValueError(f"C must be a positive number, got {C!r}")
         self.X, self.bias = X, float(bias)
@@ -167,13 +167,14 @@ class SVMProblem:
         return dual
 
 
-def _check_rows(X):
+def _checked_rows(X):
     if not (sp.issparse(X) or isinstance(X, np.ndarray)):
         raise TypeError(f"X must be an array or a CSR matrix, got {type(X).__name__}")
     check_plain(X, "X")
     if X.dtype not in (np.float32, np.float64):
         raise ValueError(f"X must be float32 or float64, got {X.dtype}")
     if sp.issparse(X):
+        X = sp.csr_array(X) if isinstance(X, sp.csr_matrix) else X
         if X.format != "csr" or canonical_csr(X, "X") is not X:
             raise ValueError("sparse X must be CSR in canonical format: X.sum_duplicates()")
     elif X.ndim != 2 or not X.flags.c_contiguous:
@@ -181,6 +182,7 @@ def _check_rows(X):
     n, d = X.shape
     if n < 1 or d < 1:
         raise ValueError(f"X has shape {X.shape}: at least one row and one feature are needed")
+    return X
 
 
 def _checked_labels(y, n, n_classes):
