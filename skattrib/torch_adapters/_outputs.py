@@ -1,0 +1,144 @@
+"""Outputs of a network as functions of its logits: their derivatives in the logits, row by row."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+
+OUTPUTS = ("loss", "logit", "log_odds", "margin", "probability")
+LABEL, PREDICTED, ALL = "label", "predicted", "all"
+
+
+def check_output(output):
+    """The name of an output, or a function of logits."""
+    if not callable(output) and output not in OUTPUTS:
+        known = ", ".join(map(repr, OUTPUTS))
+        raise ValueError(f"output must be one of {known}, or a function of logits; got {output!r}")
+    return output
+
+
+class Target:
+    """Which classes are explained: each row's label, what is predicted, given ones, or all.
+
+    Parameters
+    ----------
+    target : None, "label", "predicted", "all", int or array of int
+    n_rows : int
+    has_labels : bool
+    needed : bool
+        Whether the output is one of a class at all.
+    """
+
+    def __init__(self, target, n_rows, has_labels, needed=True):
+        self.n_rows, self.needed, self.codes, self.kind = n_rows, needed, None, LABEL
+        if not needed and target is not None:
+            raise ValueError("target must be None where output is a function of logits")
+        if isinstance(target, str):
+            if target not in (LABEL, PREDICTED, ALL):
+                raise ValueError(
+                    "target must be None, 'label', 'predicted', 'all', a class or one class a row; "
+                    f"got {target!r}"
+                )
+            self.kind = target
+        elif target is not None:
+            self.kind, self.codes = "given", self._given(target)
+        if needed and self.kind == LABEL and not has_labels:
+            raise ValueError(
+                "the batches have no labels: give target='predicted', a class or one class a row, "
+                "or make them (inputs..., labels)"
+            )
+
+    def _given(self, target):
+        codes = np.asarray(target.cpu() if isinstance(target, torch.Tensor) else target)
+        if codes.dtype.kind not in "iu" or (codes.ndim and codes.shape != (self.n_rows,)):
+            raise ValueError(
+                f"target must be a class or one class for each of the {self.n_rows} rows, as "
+                f"integers; got {codes.dtype} of shape {codes.shape}"
+            )
+        return np.broadcast_to(codes.astype(np.int64), (self.n_rows,))
+
+    def check(self, n_classes):
+        """Once the number of classes is known: how many blocks of columns there are."""
+        if self.codes is not None and not 0 <= self.codes.min() <= self.codes.max() < n_classes:
+            raise ValueError(f"target must be classes 0..{n_classes - 1} of the network")
+        return n_classes if self.kind == ALL else 1
+
+    def of(self, start, y, logits):
+        """Yield the classes of a batch, (b,) on the device of the logits; None without any."""
+        if not self.needed:
+            yield None
+        elif self.kind == ALL:
+            for c in range(logits.shape[1]):
+                yield torch.full((len(logits),), c, device=logits.device)
+        elif self.kind == PREDICTED:
+            yield logits.argmax(dim=1)
+        elif self.codes is not None:
+            codes = self.codes[start : start + len(logits)]
+            yield torch.tensor(codes, device=logits.device)
+        else:
+            yield y.to(logits.device)
+
+
+def check_labels(y, start, n_classes):
+    """Labels of a batch lie among the classes."""
+    if y is None or not len(y):
+        return
+    wrong = (y < 0) | (y >= n_classes)
+    if wrong.any():
+        at = int(wrong.int().argmax())
+        raise ValueError(
+            f"row {start + at} has label {int(y[at])}, but the network has classes "
+            f"0..{n_classes - 1}: number the labels in the order of its logits"
+        )
+
+
+def output_weights(logits, output, codes):
+    """Derivatives of each row's output in its logits, (b, K), constants of a graph."""
+    logits = logits.detach()
+    if callable(output):
+        return _derivatives(output, logits)
+    one = torch.nn.functional.one_hot(codes, logits.shape[1]).to(logits.dtype)
+    if output == "loss":
+        return one - logits.softmax(dim=1)
+    if output == "probability":
+        p = logits.softmax(dim=1)
+        return (p * one).sum(dim=1, keepdim=True) * (one - p)
+    if output == "logit":
+        # of two classes their difference, as everywhere in the package
+        return 2 * one - 1 if logits.shape[1] == 2 else one
+    others = logits.masked_fill(one.bool(), -torch.inf)
+    if output == "margin":
+        return one - torch.nn.functional.one_hot(others.argmax(dim=1), logits.shape[1])
+    return one - others.softmax(dim=1)
+
+
+def _derivatives(output, logits):
+    with torch.enable_grad():
+        z = logits.clone().requires_grad_()
+        values = output(z)
+        if not isinstance(values, torch.Tensor) or values.shape != (len(z),):
+            raise ValueError(
+                "output must be a function of (rows, classes) logits that returns one number a "
+                f"row, ({len(z)},); it returned {getattr(values, 'shape', type(values).__name__)}"
+            )
+        if not values.requires_grad:
+            raise ValueError("output must be a function of logits made of torch operations")
+        (weights,) = torch.autograd.grad(values.sum(), z)
+        with torch.no_grad():
+            alone = output(logits[:1])
+    scale = 1 + values[0].abs()
+    if not torch.allclose(alone[0], values[0], rtol=0, atol=1e-4 * float(scale), equal_nan=True):
+        raise ValueError(
+            f"output gives a row {alone[0]:.6g} alone and {values[0]:.6g} among others: it must "
+            "look at each row for itself"
+        )
+    return weights.detach()
+
+
+def check_integer(value, name, least=0):
+    """An integer that is not too small."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
