@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 HALF = (torch.float16, torch.bfloat16)
 # flags of modules are everybody's
@@ -94,11 +95,19 @@ class Network:
         modules = list(self.module.modules())
         before = [_attributes(module) for module in modules]
         fast = torch.backends.mha.get_fastpath_enabled()
+        cudnn = torch.backends.cudnn.enabled
         cuda = [self.device] if self.device.type == "cuda" else []
-        # cuDNN has no gradients of recurrent networks in evaluation
-        recurrent = any(isinstance(module, nn.RNNBase) for module in modules)
-        cudnn = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled and not recurrent)
-        with LOCK, torch.random.fork_rng(devices=cuda), torch.inference_mode(False), cudnn:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(LOCK)
+            stack.enter_context(torch.random.fork_rng(devices=cuda))
+            stack.enter_context(torch.inference_mode(False))
+            if any(isinstance(module, nn.RNNBase) for module in modules):
+                # it has no gradients of recurrent networks in evaluation
+                stack.callback(setattr, torch.backends.cudnn, "enabled", cudnn)
+                torch.backends.cudnn.enabled = False
+            if self.device.type == "cpu":
+                # of other kinds of attention on processors there are no batches of gradients
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             try:
                 self.module.eval()
                 for module in modules:

@@ -126,11 +126,11 @@ def _derivatives(output, logits):
         (weights,) = torch.autograd.grad(values.sum(), z)
         with torch.no_grad():
             alone = output(logits[:1])
-    scale = 1 + values[0].abs()
-    if not torch.allclose(alone[0], values[0], rtol=0, atol=1e-4 * float(scale), equal_nan=True):
+    one, among = float(alone[0]), float(values[0].detach())
+    if abs(one - among) > 1e-4 * (1 + abs(among)):
         raise ValueError(
-            f"output gives a row {alone[0]:.6g} alone and {values[0]:.6g} among others: it must "
-            "look at each row for itself"
+            f"output gives a row {one:.6g} alone and {among:.6g} among others: it must look at "
+            "each row for itself"
         )
     return weights.detach()
 

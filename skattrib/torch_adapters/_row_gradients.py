@@ -57,7 +57,7 @@ class RowGradients:
                     "torch.func.vmap does not take this network, so that its rows are "
                     f"differentiated one by one, several times slower: {cause}",
                     RuntimeWarning,
-                    stacklevel=2,
+                    stacklevel=4,
                 )
         if not self.batched:
             found, alone = self._one_by_one(state, batch, V)
@@ -89,14 +89,11 @@ class RowGradients:
                 row = batch.rows(slice(i, i + 1))
                 logits = self.network.logits(rest | chosen, row)[0]
                 alone.append(logits.detach())
-                if not logits.requires_grad:
-                    raise ValueError(
-                        "logits of the network do not depend on the chosen parameters by "
-                        "differentiable operations: look for .detach() or no_grad in it"
+                gradients: tuple = (None,) * len(chosen)
+                if logits.requires_grad:
+                    gradients = torch.autograd.grad(
+                        (V[i] * logits).sum(), list(chosen.values()), allow_unused=True
                     )
-                gradients = torch.autograd.grad(
-                    (V[i] * logits).sum(), list(chosen.values()), allow_unused=True
-                )
                 for name, gradient in zip(chosen, gradients, strict=True):
                     found[name][i] = 0.0 if gradient is None else gradient
         return found, torch.stack(alone)

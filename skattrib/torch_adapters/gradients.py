@@ -123,7 +123,9 @@ def gradient_rows(
         reader = Reader(loader, unpacker(unpack, label_key))
         wanted = Target(target, reader.n_rows, reader.has_labels, not callable(output))
         state = network.state_of(given[0], 0)
-        K = _logits(network, state, reader.first).shape[1]
+        logits = _logits(network, state, reader.first)
+        _check_rows_alone(network, state, reader.first, logits)
+        K = logits.shape[1]
         blocks = wanted.check(K)
         project = Projection(
             {name: state[name] for name in names}, k, random_state, network.device, network.dtype
@@ -147,6 +149,7 @@ def gradient_rows(
             for m, own in enumerate(given):
                 state = network.state_of(own, m)
                 project.for_model(m)
+                expected = moved = False
                 for start, batch in reader:
                     if filler.is_done(m, start, batch.size):
                         continue
@@ -158,14 +161,21 @@ def gradient_rows(
                         named = _logits(network, network.state, placed)
                     for block, codes in enumerate(wanted.of(start, batch.y, named)):
                         V = output_weights(logits, output, codes)
+                        expected = expected or bool(V.any())
                         at = (m * blocks + block) * width
                         columns = slice(at, at + width)
                         for part, found in gradients(state, placed, logits, V, start):
                             rows = project(found)
+                            moved = moved or bool(rows.any())
                             if roots[m] != 1.0:
                                 rows *= roots[m]
                             filler.put(m, start + part.start, columns, rows)
                     filler.end(m, start, batch.y, logits)
+                if expected and not moved:
+                    raise ValueError(
+                        "gradients in the chosen parameters are zero for all rows: logits do not "
+                        "depend on them, or the network cuts the graph by detach() or no_grad()"
+                    )
         return filler.rows(several=states is not None)
 
 

@@ -193,4 +193,4 @@ def _step(trained, optimizer, batch, network):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
