@@ -303,18 +303,16 @@ def test_rows_are_made_on_the_device_of_the_model():
     """Without a second device: one without values."""
     from skattrib.torch_adapters._batches import make_batch
     from skattrib.torch_adapters._networks import Network
-    from skattrib.torch_adapters._outputs import Target, output_weights
+    from skattrib.torch_adapters._outputs import output_weights
     from skattrib.torch_adapters._row_gradients import Projection
 
     net = Network(Small().to("meta"))
     batch = make_batch(torch.ones(5, 8), labels(5)).to(net.device, net.dtype)
     with net.evaluating():
         logits = net.logits(net.state, batch)
-        for target in (None, "predicted", "all", 1, [0, 1, 2, 0, 1]):
-            codes = list(Target(target, 5, True).of(0, batch.y, logits))
-            for output in ("loss", "logit", "log_odds", "margin", "probability"):
-                V = output_weights(logits, output, codes[0])
-                assert V.device.type == codes[0].device.type == "meta"
+        for output in ("loss", "logit", "log_odds", "margin", "probability"):
+            V = output_weights(logits, output, batch.y.to("meta"))
+            assert V.device.type == logits.device.type == "meta"
         own = {name: net.state[name] for name in net.parameters}
         project = Projection(own, 8, 0, net.device, net.dtype).for_model(0)
         rows = project({name: torch.ones(5, *t.shape, device="meta") for name, t in own.items()})

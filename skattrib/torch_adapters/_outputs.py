@@ -63,20 +63,17 @@ class Target:
             raise ValueError(f"target must be classes 0..{n_classes - 1} of the network")
         return n_classes if self.kind == ALL else 1
 
-    def of(self, start, y, logits):
-        """Yield the classes of a batch, (b,) on the device of the logits; None without any."""
-        if not self.needed:
-            yield None
-        elif self.kind == ALL:
-            for c in range(logits.shape[1]):
-                yield torch.full((len(logits),), c, device=logits.device)
+    def of(self, start, y, size, n_classes, predicted=None):
+        """Yield the classes of a batch, (size,); -1 for the one that the row's logits predict."""
+        if self.kind == ALL:
+            for c in range(n_classes):
+                yield torch.full((size,), c)
         elif self.kind == PREDICTED:
-            yield logits.argmax(dim=1)
+            yield torch.full((size,), -1) if predicted is None else predicted
         elif self.codes is not None:
-            codes = self.codes[start : start + len(logits)]
-            yield torch.tensor(codes, device=logits.device)
+            yield torch.tensor(self.codes[start : start + size])
         else:
-            yield y.to(logits.device)
+            yield y
 
 
 def check_labels(y, start, n_classes):
@@ -93,11 +90,9 @@ def check_labels(y, start, n_classes):
 
 
 def output_weights(logits, output, codes):
-    """Derivatives of each row's output in its logits, (b, K), constants of a graph."""
-    logits = logits.detach()
-    if callable(output):
-        return _derivatives(output, logits)
-    one = torch.nn.functional.one_hot(codes, logits.shape[1]).to(logits.dtype)
+    """Derivatives of a named output in the logits, (b, K), of classes (b,); -1 is the predicted."""
+    codes = torch.where(codes < 0, logits.argmax(dim=1), codes)
+    one = _one_hot(codes, logits)
     if output == "loss":
         return one - logits.softmax(dim=1)
     if output == "probability":
@@ -108,11 +103,18 @@ def output_weights(logits, output, codes):
         return 2 * one - 1 if logits.shape[1] == 2 else one
     others = logits.masked_fill(one.bool(), -torch.inf)
     if output == "margin":
-        return one - torch.nn.functional.one_hot(others.argmax(dim=1), logits.shape[1])
+        return one - _one_hot(others.argmax(dim=1), logits)
     return one - others.softmax(dim=1)
 
 
-def _derivatives(output, logits):
+def _one_hot(codes, logits):
+    # torch's own looks at the codes, which vmap does not allow
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    return (codes[:, None] == classes).to(logits.dtype)
+
+
+def derivatives(output, logits):
+    """Derivatives in the logits of any function of them that looks at each row for itself."""
     with torch.enable_grad():
         z = logits.clone().requires_grad_()
         values = output(z)

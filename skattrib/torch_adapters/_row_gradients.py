@@ -12,42 +12,48 @@ BUDGET, MOST = 2**28, 32
 
 
 class RowGradients:
-    """Gradients of ``V . f`` row by row, by `torch.func.vmap`, or one by one where that fails.
+    """Gradients of an output row by row, by `torch.func.vmap`, or one by one where that fails.
 
     Parameters
     ----------
     network : Network
     names : list of str
         Parameters in which it is differentiated.
+    weights : function of logits (b, K) and what is given of each row
+        Derivatives of the output in the logits, (b, K).
     """
 
-    def __init__(self, network, names):
-        self.network, self.names = network, names
-        self.numbers = sum(network.state[name].numel() for name in names)
-        self.chunk = max(1, min(MOST, BUDGET // (4 * max(self.numbers, 1))))
+    def __init__(self, network, names, weights):
+        self.network, self.names, self.weights = network, names, weights
+        numbers = sum(network.state[name].numel() for name in names)
+        self.chunk = max(1, min(MOST, BUDGET // (4 * max(numbers, 1))))
         self.batched = True
 
-    def __call__(self, state, batch, logits, V, first):
-        """Yield (slice of rows, gradients by name, of shape (rows, *shape)).
+    def __call__(self, state, batch, given, first, logits=None):
+        """Yield (slice of rows, gradients by name of shape (rows, *shape), logits of rows alone).
 
         Parameters
         ----------
         state : dict of str to Tensor
         batch : Batch
-        logits : Tensor of shape (b, K)
-            Of the whole batch, with which those of rows alone are compared.
-        V : Tensor of shape (b, K)
+        given : Tensor of shape (b, ...)
+            The class of each row, or the derivatives themselves.
         first : int
             Number of its first row.
+        logits : Tensor of shape (b, K), optional
+            Of the whole batch, with which those of rows alone are compared.
         """
         for start in range(0, batch.size, self.chunk):
             part = slice(start, min(start + self.chunk, batch.size))
-            yield part, self._rows(state, batch.rows(part), logits[part], V[part], first + start)
+            found, alone = self._rows(state, batch.rows(part), given[part])
+            if logits is not None:
+                check_alone(alone, logits[part], first + start, "logits")
+            yield part, found, alone
 
-    def _rows(self, state, batch, logits, V, first):
+    def _rows(self, state, batch, given):
         if self.batched:
             try:
-                found, alone = self._vmapped(state, batch, V)
+                return self._vmapped(state, batch, given)
             except (MemoryError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
@@ -59,40 +65,39 @@ class RowGradients:
                     RuntimeWarning,
                     stacklevel=4,
                 )
-        if not self.batched:
-            found, alone = self._one_by_one(state, batch, V)
-        check_alone(alone, logits, first, "logits")
-        return found
+        return self._one_by_one(state, batch, given)
 
     def _split(self, state):
         chosen = {name: state[name] for name in self.names}
         return chosen, {name: t for name, t in state.items() if name not in chosen}
 
-    def _vmapped(self, state, batch, V):
+    def _vmapped(self, state, batch, given):
         chosen, rest = self._split(state)
 
-        def of_row(chosen, tensors, v):
+        def of_row(chosen, tensors, given):
             tensors = tuple(tensor[None] for tensor in tensors)
-            logits = self.network.logits(rest | chosen, batch, tensors)[0]
-            return (v * logits).sum(), logits.detach()
+            logits = self.network.logits(rest | chosen, batch, tensors)
+            V = self.weights(logits.detach(), given[None])
+            return (V * logits).sum(), logits[0].detach()
 
         gradient = torch.func.grad(of_row, has_aux=True)
-        return torch.func.vmap(gradient, in_dims=(None, 0, 0))(chosen, batch.tensors, V)
+        return torch.func.vmap(gradient, in_dims=(None, 0, 0))(chosen, batch.tensors, given)
 
-    def _one_by_one(self, state, batch, V):
+    def _one_by_one(self, state, batch, given):
         chosen, rest = self._split(state)
         chosen = {name: tensor.detach().requires_grad_() for name, tensor in chosen.items()}
         found = {name: t.new_empty((batch.size, *t.shape)) for name, t in chosen.items()}
         alone = []
         with torch.enable_grad():
             for i in range(batch.size):
-                row = batch.rows(slice(i, i + 1))
-                logits = self.network.logits(rest | chosen, row)[0]
-                alone.append(logits.detach())
+                row = slice(i, i + 1)
+                logits = self.network.logits(rest | chosen, batch.rows(row))
+                alone.append(logits[0].detach())
                 gradients: tuple = (None,) * len(chosen)
                 if logits.requires_grad:
+                    V = self.weights(logits.detach(), given[row])
                     gradients = torch.autograd.grad(
-                        (V[i] * logits).sum(), list(chosen.values()), allow_unused=True
+                        (V * logits).sum(), list(chosen.values()), allow_unused=True
                     )
                 for name, gradient in zip(chosen, gradients, strict=True):
                     found[name][i] = 0.0 if gradient is None else gradient

@@ -1,6 +1,7 @@
 """Gradients and losses of single rows, of one network or of several states of it."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,11 +15,15 @@ from ._outputs import (
     check_integer,
     check_labels,
     check_output,
+    derivatives,
     output_weights,
 )
 from ._row_gradients import Projection, RowGradients
 from ._rows import Filler, Rows, weights_digest
 from .features import check_alone
+
+# of how many batches one is compared with its rows alone, after the first
+CHECKED = 16
 
 
 def gradient_rows(
@@ -143,34 +148,42 @@ def gradient_rows(
                 "weights": roots.tolist(),
             } | _models_key(network, given)
 
+        weights_of = partial(_given, output)
+        gradients = RowGradients(network, names, weights_of)
         shape = (reader.n_rows, len(given) * blocks * width)
         with _filler(network, reader, out, shape, len(given), K, key, verbose) as filler:
-            gradients = RowGradients(network, names)
             for m, own in enumerate(given):
                 state = network.state_of(own, m)
                 project.for_model(m)
                 expected = moved = False
-                for start, batch in reader:
+                for number, (start, batch) in enumerate(reader):
                     if filler.is_done(m, start, batch.size):
                         continue
                     check_labels(batch.y, start, K)
                     placed = batch.to(network.device, network.dtype)
-                    logits = _logits(network, state, placed)
-                    named = logits
+                    among = predicted = None
+                    if callable(output) or number % CHECKED == 0:
+                        among = _logits(network, state, placed)
                     if wanted.kind == PREDICTED and own is not None:
-                        named = _logits(network, network.state, placed)
-                    for block, codes in enumerate(wanted.of(start, batch.y, named)):
-                        V = output_weights(logits, output, codes)
-                        expected = expected or bool(V.any())
-                        at = (m * blocks + block) * width
-                        columns = slice(at, at + width)
-                        for part, found in gradients(state, placed, logits, V, start):
+                        predicted = _logits(network, network.state, placed).argmax(dim=1)
+                    if callable(output):
+                        each = [derivatives(output, among)]
+                    else:
+                        each = wanted.of(start, batch.y, batch.size, K, predicted)
+                    for block, of_rows in enumerate(each):
+                        of_rows, alone = of_rows.to(network.device), []
+                        columns = slice(
+                            (m * blocks + block) * width, (m * blocks + block + 1) * width
+                        )
+                        for part, found, logits in gradients(state, placed, of_rows, start, among):
                             rows = project(found)
                             moved = moved or bool(rows.any())
+                            expected = expected or bool(weights_of(logits, of_rows[part]).any())
                             if roots[m] != 1.0:
                                 rows *= roots[m]
                             filler.put(m, start + part.start, columns, rows)
-                    filler.end(m, start, batch.y, logits)
+                            alone.append(logits)
+                    filler.end(m, start, batch.y, torch.cat(alone))
                 if expected and not moved:
                     raise ValueError(
                         "gradients in the chosen parameters are zero for all rows: logits do not "
@@ -242,6 +255,11 @@ def losses(
                     filler.put(m, start, slice(m, m + 1), loss[:, None])
                     filler.end(m, start, batch.y, logits)
         return filler.rows(several=states is not None)
+
+
+def _given(output, logits, given):
+    """Derivatives in the logits: of a named output, or those that are given."""
+    return given if callable(output) else output_weights(logits, output, given)
 
 
 def _states(states):
