@@ -92,13 +92,13 @@ class Network:
     @contextlib.contextmanager
     def evaluating(self):
         """As in ``model.eval()``; afterwards modules and random numbers are as before."""
-        modules = list(self.module.modules())
-        before = [_attributes(module) for module in modules]
-        fast = torch.backends.mha.get_fastpath_enabled()
-        cudnn = torch.backends.cudnn.enabled
         cuda = [self.device] if self.device.type == "cuda" else []
         with contextlib.ExitStack() as stack:
             stack.enter_context(LOCK)
+            modules = list(self.module.modules())
+            before = [_attributes(module) for module in modules]
+            fast = torch.backends.mha.get_fastpath_enabled()
+            cudnn = torch.backends.cudnn.enabled
             stack.enter_context(torch.random.fork_rng(devices=cuda))
             stack.enter_context(torch.inference_mode(False))
             if any(isinstance(module, nn.RNNBase) for module in modules):
