@@ -17,7 +17,12 @@ from torch_cases import (  # noqa: E402
     network,
 )
 
-from skattrib import InfluenceExplainer, LinearHead, SimilarityExplainer  # noqa: E402
+from skattrib import (  # noqa: E402
+    InfluenceExplainer,
+    LinearHead,
+    SimilarityExplainer,
+    TRAKExplainer,
+)
 from skattrib.torch_adapters import (  # noqa: E402
     dropout_states,
     geometric_ensemble,
@@ -266,3 +271,37 @@ def test_influence_of_the_last_layer():
     assert (explainer.predict(test.X) == test.logits.argmax(1)).all()
     assert np.abs(explainer.decision_function(test.X) - test.logits / 2).max() < 1e-6
     assert explainer.top_k(test.X, k=3)[1].shape == (M, 3)
+
+
+@pytest.mark.parametrize("curvature", ["logistic", "identity"])
+def test_trak(curvature):
+    """One formula, two networks, gradients of log-odds by loops of autograd."""
+    model = network(KIND)
+    states = [network(KIND, seed).state_dict() for seed in (1, 2)]
+    train = gradient_rows(model, loader(KIND), output="log_odds", states=states, k=None)
+    codes = np.arange(M) % 2
+    test = gradient_rows(model, test_rows(), output="log_odds", target=codes, states=states, k=None)
+    p = train.label_probabilities
+    assert p.shape == (N, 2)
+    explainer = TRAKExplainer(2, ridge=0.5, curvature=curvature)
+    explainer.fit(train.X, train.y, probabilities=p)
+    kernels, y = [], labels()
+    for m, state in enumerate(states):
+        net = with_state(state)
+        own = call(net.eval(), KIND, inputs_of(KIND)).softmax(1)[range(N), y].detach().numpy()
+        assert np.abs(own - p[:, m]).max() < 1e-6
+
+        def log_odds(z, c):
+            return torch.logit(z.double().softmax(0)[c])
+
+        phi = loop_of_autograd(net, KIND, lambda z, i: log_odds(z, y[i])).astype(float)
+        g = loop_of_autograd(net, KIND, lambda z, i: log_odds(z, codes[i]), seed=1, n=M)
+        w = own * (1 - own) if curvature == "logistic" else np.ones(N)
+        F = (phi.T * w) @ phi
+        F += 0.5 * np.trace(F) / N * np.eye(len(F))
+        kernel = g @ np.linalg.solve(F, phi.T)
+        kernels.append(kernel * (1 - own) if curvature == "logistic" else kernel)
+    expected = np.mean(kernels, axis=0)
+    if curvature == "identity":
+        expected *= 1 - p.mean(axis=1)
+    same_ranking(explainer, test.X, expected)

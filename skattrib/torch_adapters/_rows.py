@@ -35,6 +35,13 @@ class Rows(NamedTuple):
     probabilities: np.ndarray
     logits: np.ndarray
 
+    @property
+    def label_probabilities(self) -> np.ndarray:
+        """Those of each row's own label, (n_samples,) or (n_samples, n_states)."""
+        if self.y is None:
+            raise ValueError("these rows have no labels")
+        return self.probabilities[np.arange(len(self.y)), ..., self.y]
+
 
 class Head(NamedTuple):
     """The last layer of a network, and what goes into it.
