@@ -235,6 +235,8 @@ def test_models_stay_as_they_were(kind):
     next(model.parameters()).requires_grad_(False)
     kept, flags = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
     random_numbers = torch.get_rng_state()
+    attributes = [dict(vars(m)) for m in model.modules()]
+    lists = [[list(v) for v in own.values() if isinstance(v, list)] for own in attributes]
     gradient_rows(model, loader(kind), k=8, states=dropout_states(model, 2))
     losses(model, loader(kind))
     last_layer(model, loader(kind))
@@ -245,10 +247,17 @@ def test_models_stay_as_they_were(kind):
     assert all(p.grad is None for p in model.parameters())
     assert not any(m._forward_hooks for m in model.modules() if kind != "OldWeightNorm")
     assert torch.backends.mha.get_fastpath_enabled()
+    # such as the weight that a hook writes, and the list of weights of an LSTM
+    for before, inside, m in zip(attributes, lists, model.modules(), strict=True):
+        assert vars(m).keys() == before.keys()
+        assert all(vars(m)[name] is value for name, value in before.items())
+        now = [v for v in vars(m).values() if isinstance(v, list)]
+        assert all(
+            a is b for x, y in zip(now, inside, strict=True) for a, b in zip(x, y, strict=True)
+        )
     model.eval()
-    # no wrapped tensor is left inside
-    copy.deepcopy(model.state_dict())
-    assert call(model, kind, inputs_of(kind)).shape == (N, K)
+    call(model, kind, inputs_of(kind)).sum().backward()
+    assert sum(p.grad is None for p in model.parameters()) == 1
 
 
 def test_an_error_leaves_models_as_they_were():

@@ -118,9 +118,7 @@ class Network:
             finally:
                 torch.backends.mha.set_fastpath_enabled(fast)
                 for module, attributes in zip(modules, before, strict=True):
-                    for name in _attributes(module).keys() - attributes.keys():
-                        del module.__dict__[name]
-                    module.__dict__.update(attributes)
+                    _restore(module, attributes)
 
     def call(self, state, batch, tensors=None):
         """What the module returns for a batch with the weights of a state."""
@@ -204,10 +202,17 @@ class Network:
 
 
 def _attributes(module):
-    """What a call may change of a module besides parameters and buffers."""
-    kept = ("training", "_compiled_call_impl")
-    own = vars(module).items()
-    return {name: v for name, v in own if name in kept or isinstance(v, torch.Tensor)}
+    """What a call may change of a module: flags, caches, the list of an LSTM's weights."""
+    return {n: (v, list(v) if type(v) is list else None) for n, v in vars(module).items()}
+
+
+def _restore(module, attributes):
+    for name in vars(module).keys() - attributes.keys():
+        del module.__dict__[name]
+    for name, (value, inside) in attributes.items():
+        module.__dict__[name] = value
+        if inside is not None:
+            value[:] = inside
 
 
 def as_logits(output, size):
