@@ -11,11 +11,14 @@ from .explainers import (
     InfluenceExplainer,
     LeaveOneOutExplainer,
     LinearHead,
+    MLPExplainer,
     RepresenterExplainer,
     SimilarityExplainer,
+    TRAKExplainer,
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
+from .gradients import mlp_gradients
 from .label_issues import find_label_issues
 
 __version__ = "0.1.0"
@@ -29,11 +32,14 @@ __all__ = [
     "InfluenceExplainer",
     "LeaveOneOutExplainer",
     "LinearHead",
+    "MLPExplainer",
     "RepresenterExplainer",
     "SimilarityExplainer",
+    "TRAKExplainer",
     "compare_explainers",
     "fidelity_scorer",
     "find_label_issues",
     "instruction_set",
+    "mlp_gradients",
     "sparsest_within_one_standard_error",
 ]

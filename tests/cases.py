@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
 from sklearn.utils.validation import has_fit_parameter
 
 from skattrib import (
@@ -32,12 +33,16 @@ from skattrib import (
     ExemplarSVMExplainer,
     InfluenceExplainer,
     LeaveOneOutExplainer,
+    MLPExplainer,
     RepresenterExplainer,
     SimilarityExplainer,
+    TRAKExplainer,
 )
 
 # classifiers are fitted to the same rows, and frozen; tolerances so that fits agree
 LOGISTIC = LogisticRegression(C=0.5, solver="newton-cholesky", tol=1e-10)
+NETWORK = MLPClassifier((4,), max_iter=5, random_state=0)
+SMOOTH_NETWORK = MLPClassifier((8,), solver="lbfgs", max_iter=100, alpha=0.1, random_state=0)
 FOREST = RandomForestClassifier(5, max_depth=3, random_state=0)
 EXACT = {"tol": 1e-6, "max_iter": 20000, "random_state": 0}
 
@@ -171,6 +176,19 @@ SETUPS = {
         {"half__C": [1e-4, 1.0], "weights": [[1, 0], [1, 1]]},
         variants=(AveragedExplainer([("all", RepresenterExplainer(), slice(None))]),),
     ),
+    TRAKExplainer: Setup(
+        {"TRAK": TRAKExplainer(curvature="identity")},
+        TRAKExplainer(curvature="identity"),
+        {"ridge": [1e-3, 1.0, 1e3]},
+        accuracy=0.75,  # which takes the columns for gradients: no intercept
+        variants=(TRAKExplainer(temperature=2.0),),
+    ),
+    MLPExplainer: Setup(
+        {"MLP": MLPExplainer(NETWORK)},
+        MLPExplainer(SMOOTH_NETWORK),
+        {"estimator__alpha": [1e-2, 10.0, 1e3]},
+        variants=(MLPExplainer(SMOOTH_NETWORK, k=16, output="margin", curvature="identity"),),
+    ),
 }
 EXPLAINERS = {name: e for setup in SETUPS.values() for name, e in setup.contract.items()}
 HEADS = [name for name, e in EXPLAINERS.items() if hasattr(e, "decision_function")]
@@ -182,7 +200,7 @@ OWN_HEAD = [name for name in WEIGHTED if name != "Influence-frozen" and "Average
 RETRAINED = [name for name, e in EXPLAINERS.items() if hasattr(e, "folder")]
 LINEAR = [name for name in HEADS if name not in RETRAINED]
 COEF = [name for name in LINEAR if "Averaged" not in name]
-NO_SHARES = ["euclidean", *RETRAINED]
+NO_SHARES = ["euclidean", "MLP", *RETRAINED]
 
 LAYOUTS = ("dense32", "dense64", "csr32", "csr64")
 # of the problems, by number of classes

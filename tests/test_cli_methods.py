@@ -14,6 +14,7 @@ from skattrib import (
     InfluenceExplainer,
     RepresenterExplainer,
     SimilarityExplainer,
+    TRAKExplainer,
 )
 from skattrib._cli.methods import METHODS, NOT_OFFERED, OFFERED
 from skattrib.explainers import EXPLAINERS
@@ -39,6 +40,7 @@ BY_HAND = {
     "representer": (RepresenterExplainer(C=0.05), "completeness error"),
     "influence": (InfluenceExplainer(C=0.05, random_state=0), "leverage correction"),
     "similarity": (SimilarityExplainer(metric="cosine"), "cosine"),
+    "trak": (TRAKExplainer(), "ridge"),
 }
 
 
@@ -81,6 +83,24 @@ def test_numbers_are_those_of_the_explainer(name, tables, tmp_path, capsys):
 def test_options_that_the_explainer_lacks_are_refused(name, options, named, tables, capsys):
     args = ["explain", *tables[2:], "--target", "species", "--method", name, *options]
     fails(capsys, args, f"--method {name} has {named} leave it out")
+
+
+@pytest.mark.parametrize("n_models", [None, 1])
+def test_probabilities_beside_gradients(n_models, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    G, y, p = rng.normal(size=(40, 6)), rng.integers(2, size=40), rng.random(size=40)
+    train, test, output = (tmp_path / name for name in ("train.npz", "test.npz", "why.json"))
+    np.savez(train, X=G, y=y, probabilities=p if n_models is None else p[:, None])
+    np.savez(test, X=G[:3] + 0.1)
+    explain(capsys, train, test, "--method", "trak", "--output", output)
+    T = TRAKExplainer().fit(G, y, probabilities=p).attribute(G[:3] + 0.1)
+    for record, row in zip(json.loads(output.read_text("utf-8")), T, strict=True):
+        found = [entry["value"] for entry in record["proponents"]]
+        assert found == pytest.approx(-np.sort(-row)[:5], rel=1e-5)
+    # others have no use for them
+    explain(capsys, train, test, "--method", "similarity")
+    np.savez(train, X=G, y=y, probabilities=p + 1)
+    fails(capsys, ["explain", train, test, "--method", "trak"], "probabilities must lie in 0..1")
 
 
 def test_an_unknown_method_is_refused(tables, capsys):

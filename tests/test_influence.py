@@ -27,8 +27,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
 from skattrib import InfluenceExplainer, LinearHead
-from skattrib._softmax import hessian, newton
-from skattrib.explainers import _influence_kernel, influence
+from skattrib._softmax import hessian, newton, removals
+from skattrib.explainers import influence
 
 LABELS = {2: np.array(["no", "yes"]), 3: np.array(["b", "a", "c"])}
 
@@ -314,7 +314,7 @@ def test_refits_in_parallel_and_at_any_size(direct, monkeypatch):
     data = case.test, case.X, case.y, case.weight
     known = e.leave_one_out(*data, rows=range(6))
     if not direct:
-        for module in (_influence_kernel, newton):
+        for module in (removals, newton):
             monkeypatch.setattr(module, "DIRECT", 0)
     one = e.leave_one_out(*data, rows=range(6), n_jobs=1)
     close(one, known, 1e-6)
@@ -327,13 +327,13 @@ def test_refits_in_parallel_and_at_any_size(direct, monkeypatch):
 def test_refits_see_the_configuration_of_scikit_learn(n_jobs, monkeypatch):
     case = Case("l2", 3)
     e = case.explainer()
-    seen, found = [], _influence_kernel.newton
+    seen, found = [], removals.newton
 
     def spy(*args, **options):
         seen.append(get_config()["assume_finite"])
         return found(*args, **options)
 
-    monkeypatch.setattr(_influence_kernel, "newton", spy)
+    monkeypatch.setattr(removals, "newton", spy)
     with config_context(assume_finite=True):
         e.leave_one_out(case.test, case.X, case.y, case.weight, rows=range(6), n_jobs=n_jobs)
     assert seen == [True] * 7

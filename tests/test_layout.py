@@ -20,6 +20,7 @@ FLOORS = {
     "_arrays._csr": -2,
     "_arrays.checks": -1,
     "_arrays.operations": -1,
+    "_arrays.outputs": -1,
     "_arrays.conjugate_gradients": -1,
     "_arrays": 0,
     "_svm._crammer_singer": 0,
@@ -44,6 +45,12 @@ FLOORS = {
     "_softmax.preconditioners": 3,
     "_softmax.inverses": 4,
     "_softmax.newton": 4,
+    "_softmax.removals": 5,
+    # gradients of rows
+    "gradients.sketch": 1,
+    "gradients.gauss_newton": 1,
+    "gradients.mlp": 2,
+    "gradients": 3,
     # refits of any estimator: no explainer below them
     "retraining.result_folder": 0,
     "retraining.refits": 1,
@@ -69,7 +76,6 @@ FLOORS = {
     "explainers._base": 6,
     "explainers._heads": 7,
     "explainers._similarity_kernels": 7,
-    "explainers._influence_heads": 8,
     "explainers._influence_kernel": 8,
     # explainers
     "explainers.dual_view": 9,
@@ -77,9 +83,22 @@ FLOORS = {
     "explainers.influence": 9,
     "explainers.similarity": 9,
     "explainers.datamodels": 9,
+    "explainers.trak": 9,
+    "explainers.mlp": 9,
     "explainers.dual_view_cv": 10,
     "explainers.averaged": 8,
     "explainers": 11,
+    # networks of torch, beside the explainers
+    "torch_adapters._networks": 4,
+    "torch_adapters._batches": 4,
+    "torch_adapters._outputs": 4,
+    "torch_adapters._rows": 4,
+    "torch_adapters.features": 5,
+    "torch_adapters._row_gradients": 6,
+    "torch_adapters.states": 5,
+    "torch_adapters.gradients": 7,
+    "torch_adapters.transformer": 6,
+    "torch_adapters": 8,
     # what is made of them
     "plots._axes": 12,
     "plots._attributions": 13,
@@ -281,6 +300,22 @@ import {", ".join(ENTRIES)}
 print(*sys.modules)"""
     loaded = run(code)
     assert "skattrib.__main__" in loaded and loaded & set(OPTIONAL) == set()
+
+
+def test_torch_adapters_without_torch_name_their_extra():
+    code = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Missing())
+import skattrib
+try:
+    import skattrib.torch_adapters
+except ImportError as error:
+    print(error)"""
+    assert '"skattrib[torch]"' in run(code)
 
 
 @each

@@ -8,15 +8,14 @@ from numpy.testing import assert_allclose
 from skattrib import InfluenceExplainer
 from skattrib._softmax.inverses import make_inverse
 from skattrib._softmax.loss import SoftmaxLoss
-from skattrib.explainers._influence_heads import fit_head, theta_of
-from skattrib.explainers._influence_kernel import (
-    InfluenceKernel,
+from skattrib._softmax.removals import (
     corrected,
     group_step,
     outputs,
     refits,
     row_sizes,
 )
+from skattrib.explainers._influence_kernel import InfluenceKernel, fit_head, theta_of
 from skattrib.explainers._scoring import Target, dense
 
 SIZE = 1.7

@@ -24,7 +24,7 @@ examples:
 EXPLAIN = """\
 Fit a classifier on TRAIN and explain its decisions on the rows of TEST: DualView's multiclass SVM,
 or by --method the same with C by cross-validation, the softmax head of representer points or of
-influence functions, or similarity.
+influence functions, similarity, or TRAK on gradients.
 
 CSV and Parquet (pip install "skattrib[cli]"): numeric columns are standardized, all others one-hot
 encoded. NPZ with arrays X and y, NPZ of scipy.sparse.save_npz, or NPY with --labels: used as they

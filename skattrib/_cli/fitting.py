@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.utils.validation import has_fit_parameter
 
 from .._arrays import squared_norms
 from ..explainers import BaseExplainer
@@ -56,10 +57,13 @@ def fit(method: Method, train: Dataset, C: float | None = None, **options: objec
     if C is not None:
         options["C"] = C
     explainer = method.make(**options)
+    given = {}
+    if train.probabilities is not None and has_fit_parameter(explainer, "probabilities"):
+        given["probabilities"] = train.probabilities
     start = time.perf_counter()
     try:
         with warnings_as_notes():
-            explainer.fit(train.X, train.y)
+            explainer.fit(train.X, train.y, **given)
     except ValueError as error:
         raise InputError(f"cannot fit: {error}") from error
     seconds = time.perf_counter() - start

@@ -35,6 +35,8 @@ class Dataset:
         The columns as they were before they were encoded.
     sources : ndarray of shape (d,), or None
         Which of these columns each feature is made of.
+    probabilities : ndarray of shape (n,) or (n, n_models), or None
+        Of each row's own label, where the file has them beside gradients.
     """
 
     X: np.ndarray | sparse.csr_array
@@ -43,6 +45,7 @@ class Dataset:
     id_name: str = "row"
     table: object = None
     sources: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
 
 
 def is_table(path: str) -> bool:

@@ -1,6 +1,7 @@
 """NPZ and NPY files read as matrices."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
@@ -33,7 +34,8 @@ def read_matrices(
     ----------
     train_path, test_path : str
         NPZ files with arrays X and y (y optional in the second), NPZ files as
-        ``scipy.sparse.save_npz`` writes them, or NPY files, which are memory-mapped.
+        ``scipy.sparse.save_npz`` writes them, or NPY files, which are memory-mapped. Training rows
+        that are gradients may have an array `probabilities`, of each row's own label.
     labels, test_labels : str, optional
         NPY files of labels, which replace y.
     standardize : bool, default=False
@@ -75,7 +77,8 @@ def read_matrices(
         if sparse.issparse(X_test) != sparse.issparse(X_train):
             X_test = X_test.toarray() if sparse.issparse(X_test) else sparse.csr_array(X_test)
         X_test = scaler.transform(X_test)
-    return numbered(X_train, y_train), numbered(X_test, y_test)
+    train = numbered(X_train, y_train)
+    return replace(train, probabilities=_read_probabilities(train_path)), numbered(X_test, y_test)
 
 
 def _read_matrix(path):
@@ -93,6 +96,13 @@ def _read_matrix(path):
             "sparse: drop empty rows and columns"
         )
     return X, y
+
+
+def _read_probabilities(path):
+    if not str(path).lower().endswith(".npz"):
+        return None
+    with reading(path), np.load(path, allow_pickle=False) as arrays:
+        return arrays["probabilities"] if "probabilities" in arrays.files else None
 
 
 def _load_matrix(path):

@@ -10,8 +10,10 @@ from ..explainers import (
     ExemplarSVMExplainer,
     InfluenceExplainer,
     LeaveOneOutExplainer,
+    MLPExplainer,
     RepresenterExplainer,
     SimilarityExplainer,
+    TRAKExplainer,
 )
 
 SIGN = (
@@ -99,11 +101,21 @@ OFFERED = (
         (("similarity", "metric", ""),),
         {"metric": "cosine"},
     ),
+    Method(
+        TRAKExplainer,
+        "trak",
+        "Rows are taken for gradients of a network's log-odds: of a test row of the explained\n"
+        "output, of a training row of its own label, with its probability in an array\n"
+        "`probabilities` of the NPZ file. A positive value raises the output, a negative one\n"
+        "lowers it, in the unit of the output. The values do not sum to it.",
+        (("ridge", "ridge", ".3g"),),
+    ),
 )
 NOT_OFFERED = {
     AveragedExplainer: "averages explainers of the user's choice",
     ExemplarSVMExplainer: "fits an SVM for every row that it predicts or explains",
     DatamodelExplainer: "trains a model of the user's choice hundreds of times",
     LeaveOneOutExplainer: "trains a model of the user's choice once for each training row",
+    MLPExplainer: "explains networks of the user's, which the command line does not read",
 }
 METHODS = {method.name: method for method in OFFERED}

@@ -11,8 +11,10 @@ from .dual_view_cv import (
     sparsest_within_one_standard_error,
 )
 from .influence import InfluenceExplainer
+from .mlp import MLPExplainer
 from .representer import RepresenterExplainer
 from .similarity import ExemplarSVMExplainer, SimilarityExplainer
+from .trak import TRAKExplainer
 
 # the one list that tests, command line and README follow
 EXPLAINERS = (
@@ -25,6 +27,8 @@ EXPLAINERS = (
     DatamodelExplainer,
     LeaveOneOutExplainer,
     AveragedExplainer,
+    TRAKExplainer,
+    MLPExplainer,
 )
 
 __all__ = [
@@ -38,8 +42,10 @@ __all__ = [
     "InfluenceExplainer",
     "LeaveOneOutExplainer",
     "LinearHead",
+    "MLPExplainer",
     "RepresenterExplainer",
     "SimilarityExplainer",
+    "TRAKExplainer",
     "fidelity_scorer",
     "sparsest_within_one_standard_error",
 ]

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, logits, squared_norms, total_variance
 from .._arrays.checks import check_estimator, plain_array
+from .._arrays.outputs import OUTPUTS, output_weights
 from . import _scoring
 from ._base import BaseExplainer
 from ._validation import check_rows
@@ -59,7 +60,7 @@ def frozen(estimator):
 class HeadExplainer(BaseExplainer):
     """An explainer of a linear head, given by `coef_` and `intercept_`."""
 
-    _outputs: tuple[str, ...] = ("logit", "margin")
+    _outputs: tuple[str, ...] = OUTPUTS[:2]
 
     def __getattr__(self, name):
         """Says what to use in the place of probabilities that a head does not have."""
@@ -139,15 +140,7 @@ class HeadExplainer(BaseExplainer):
         target = self._check_target(X, y)
         if target.codes is None:
             raise ValueError("y must be one label or one label a row")
-        return self._output_weights(logits(self._decision(X)), target.codes, output)
-
-    def _output_weights(self, z, codes, output):
-        at = np.arange(len(codes)), codes
-        weights = _scoring.label_directions(z.shape[1])[codes]
-        if output == "margin" and z.shape[1] > 2:
-            z[at] = -np.inf
-            weights[at[0], z.argmax(axis=1)] = -1.0
-        return weights
+        return output_weights(logits(self._decision(X)), target.codes, output)
 
 
 class DualExplainer(HeadExplainer):
@@ -206,7 +199,7 @@ class DualExplainer(HeadExplainer):
 class SoftmaxExplainer(HeadExplainer):
     """An explainer of a linear head with softmax probabilities."""
 
-    _outputs = ("logit", "margin", "log_odds", "probability", "loss")
+    _outputs = OUTPUTS
 
     def predict_proba(self, X) -> np.ndarray:
         """Probabilities of the classes, the softmax of the logits.
@@ -233,16 +226,6 @@ class SoftmaxExplainer(HeadExplainer):
         ndarray of shape (n_samples, n_classes)
         """
         return log_softmax(logits(self.decision_function(X)), axis=1)
-
-    def _output_weights(self, z, codes, output):
-        if output in ("logit", "margin"):
-            return super()._output_weights(z, codes, output)
-        one = np.eye(z.shape[1])[codes]
-        if output == "log_odds":
-            # minus the softmax over the other classes
-            return one - softmax(np.where(one == 1, -np.inf, z), axis=1)
-        p = softmax(z, axis=1)
-        return one - p if output == "loss" else p[one == 1][:, None] * (one - p)
 
 
 class LinearHead(ClassifierMixin, BaseEstimator):

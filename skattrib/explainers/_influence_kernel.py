@@ -1,50 +1,155 @@
-"""What InfluenceExplainer is made of: the head it reads, its kernel, corrections and refits."""
+"""What InfluenceExplainer is made of: the head it reads or fits, and its kernel."""
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg as la
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.linear_model import LogisticRegression
 
-from .._arrays import batches, decision, full, squared_norms
-from .._arrays.checks import check_workers
-from .._arrays.conjugate_gradients import conjugate_gradients
-from .._softmax.hessian import Cholesky, Inverse, check_determined
+from .._arrays import batches, full
 from .._softmax.loss import widened
-from .._softmax.newton import DIRECT, newton
-from .._softmax.preconditioners import preconditioner
+from .._softmax.newton import newton
 from . import _scoring
+from ._heads import LinearHead, frozen, scaled_penalty
 
-# how close the group's Newton step and the refits get to their solution
-GROUP_TOL = 1e-10
-REFIT_TOL = 1e-7
-REFIT_STEPS = 100
+# C of a LinearHead times the variance of the rows: that which predicts retrained networks
+OF_NETWORKS = 4.0
 
-
-def row_sizes(loss):
-    """Norms of the rows, the constant feature included."""
-    return np.sqrt(squared_norms(loss.X, loss.intercept_scaling**2 if loss.fit_intercept else 0.0))
+# a head is taken for a minimum while a Newton step moves logits by no more than this share of
+# their size, or where H is not solved, up to this gradient norm
+SETTLED, AT_MINIMUM = 0.02, 1e-3
 
 
-def gradient_norm(loss, gradient, residuals):
-    """Norm of the gradient over the sum of the norms of its terms."""
-    terms = np.linalg.norm(residuals, axis=1) @ row_sizes(loss)
-    return float(np.linalg.norm(gradient) / terms) if terms > 0 else 0.0
+@dataclass
+class Head:
+    """A softmax head as it was given or found: public coefficients and what they minimize."""
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    classes: np.ndarray
+    class_weight: dict | str | None
+    n_iter: int = 0
+    # of scikit-learn's heads: 1 / C of the weights, and of the intercept (None: no intercept)
+    penalty: float | None = None
+    intercept_penalty: float | None = None
+    has_intercept: bool = True
 
 
-def newton_step(inverse, gradient, theta):
-    """How far a Newton step moves the logits of training rows, over their size; NaN without H^-1.
+ACCEPTED = (
+    "InfluenceExplainer explains softmax heads: a LogisticRegression with an L2 penalty or none "
+    "as FrozenEstimator(classifier), or a LinearHead"
+)
 
-    Gradient and theta are those of all features.
-    """
-    if not inverse.exact:
-        return np.nan
-    loss = inverse.loss
-    change = loss.logits(inverse.solve(loss.compress(gradient)[None])[0])
-    size = np.linalg.norm(loss.logits(loss.compress(theta)))
-    return float(np.linalg.norm(change) / size) if size > 0 else float(np.abs(change).max())
+
+def read_head(explainer):
+    """The given head, or None if it is to be fitted."""
+    if explainer.estimator is None:
+        return None
+    model = frozen(explainer.estimator)
+    if isinstance(model, LinearHead):
+        head = Head(model.coef_, model.intercept_, model.classes_, explainer.class_weight)
+        head.has_intercept = model.intercept is not None
+        return head
+    if type(model) is not LogisticRegression:
+        hint = " (explain its last step on transformed rows)" if hasattr(model, "steps") else ""
+        raise ValueError(f"{ACCEPTED}; got {type(model).__name__}{hint}")
+    return _read_logistic(explainer, model)
+
+
+def _read_logistic(explainer, model):
+    if explainer.class_weight is not None:
+        raise ValueError("class_weight is that of the frozen LogisticRegression: leave it None")
+    binary = len(model.classes_) == 2
+    kind = getattr(model, "penalty", "l2")
+    ratio = getattr(model, "l1_ratio", None) or 0.0
+    if kind == "l1" or (kind in ("elasticnet", "deprecated") and ratio > 0):
+        raise ValueError(f"{ACCEPTED}; this one has an L1 penalty")
+    scheme = getattr(model, "multi_class", "auto")
+    if not binary and (model.solver == "liblinear" or scheme == "ovr"):
+        raise ValueError(f"{ACCEPTED}; this one is one-versus-rest")
+    if binary and scheme == "multinomial":
+        raise ValueError(f"{ACCEPTED}; this one has two softmax rows for two classes")
+    penalty = 0.0 if kind is None or np.isinf(model.C) else 1.0 / model.C
+    intercept_penalty = None
+    if model.fit_intercept:
+        scale = model.intercept_scaling
+        intercept_penalty = penalty / scale**2 if model.solver == "liblinear" else 0.0
+    coef = np.asarray(model.coef_, dtype=np.float64)
+    intercept = np.zeros(len(coef)) + np.asarray(model.intercept_, dtype=np.float64)
+    return Head(coef, intercept, model.classes_, model.class_weight, 0, penalty, intercept_penalty)
+
+
+def own_penalty(explainer, head, X, weight):
+    """(C, size of the constant feature)."""
+    if head is None or head.penalty is None:
+        return scaled_penalty(explainer.C, X, weight, 1.0 if head is None else OF_NETWORKS)
+    return (1.0 / head.penalty if head.penalty else np.inf), 1.0
+
+
+def penalty_of(C, explainer, head, d):
+    """(penalty of each column of theta, whether the constant feature is one of them)."""
+    if head is None or head.penalty is None:
+        weights = intercept = 1.0 / C
+        fit_intercept = explainer.fit_intercept if head is None else head.has_intercept
+    else:
+        weights, intercept = head.penalty, head.intercept_penalty
+        fit_intercept = intercept is not None
+    out = np.full(d + fit_intercept, weights)
+    if fit_intercept:
+        out[d] = intercept
+    # the two rows +-w/2 have half the squared norm of w
+    return (2.0 if len(explainer.classes_) == 2 else 1.0) * out, fit_intercept
+
+
+def fit_head(explainer, loss):
+    """The head at the minimum of the loss."""
+    theta, error, step, n_iter, converged = newton(
+        loss, np.zeros(loss.shape), explainer.tol, explainer.max_iter, verbose=explainer.verbose
+    )
+    if not converged:
+        warnings.warn(
+            f"The softmax head stopped after {n_iter} Newton steps, the last of relative size "
+            f"{step:.1e}, above tol={explainer.tol:.1e}: scale the features, lower C, or raise "
+            "max_iter.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    theta = loss.expand(theta)
+    coef, intercept = theta, np.zeros(len(theta))
+    if loss.fit_intercept:
+        coef, intercept = theta[:, :-1], loss.intercept_scaling * theta[:, -1]
+    if len(theta) == 2:
+        coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+    return Head(coef, intercept, explainer.classes_, explainer.class_weight, max(1, n_iter))
+
+
+def check_minimum(explainer, head):
+    """Whether the head is a minimum on the rows; warns if it is meant to be and is not."""
+    step, gradient = explainer.newton_step_, explainer.gradient_norm_
+    minimum = gradient <= AT_MINIMUM if np.isnan(step) else step <= SETTLED
+    of_network = head is not None and head.penalty is None and explainer.C == "scale"
+    if not (minimum or head is None or of_network):
+        moved = "" if np.isnan(step) else f"a Newton step moves its logits by {step:.1%}, "
+        warnings.warn(
+            f"The head is no minimum of its loss on these rows ({moved}relative gradient norm "
+            f"{gradient:.1e}): they, or their weights, are not those it was fitted to, its fit "
+            "stopped early, or it is a network's. Attributions take it for one. Give fit the rows "
+            "and sample_weight of the head, fit the head with a smaller tol (and a larger "
+            "max_iter), or explain the head of a network as a LinearHead with C='scale'.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return bool(minimum)
+
+
+def theta_of(head, fit_intercept, intercept_scaling=1.0):
+    """Weights of the K logits, (K, D), summing to zero over classes."""
+    out = head.coef
+    if fit_intercept:
+        out = np.column_stack([out, head.intercept / intercept_scaling])
+    return np.concatenate([-out / 2, out / 2]) if len(out) == 1 else out - out.mean(axis=0)
 
 
 class InfluenceKernel(_scoring.ProductKernel):
@@ -109,125 +214,3 @@ class InfluenceKernel(_scoring.ProductKernel):
                 else:
                     out[j, q] = X[j] * direction
         return out
-
-
-def corrected(inverse, residuals):
-    """((I - s B M)^-1 r of each row, what it contributes to the row's own log probability)."""
-    loss = inverse.loss
-    out = np.empty_like(residuals)
-    own = np.empty(len(residuals))
-    for rows, M in inverse.leverage():
-        p, s, r = loss.probabilities[rows], loss.s[rows, None, None], residuals[rows]
-        root = np.sqrt(p)
-        # B = F F^T, so that (I - s B M)^-1 = I + s F (I - s F^T M F)^-1 F^T M
-        F = root[:, :, None] * np.eye(p.shape[1]) - p[:, :, None] * root[:, None, :]
-        MF = np.matmul(M, F)
-        inner = np.eye(p.shape[1]) - s * np.matmul(F.swapaxes(1, 2), MF)
-        try:
-            np.linalg.cholesky(inner)
-        except np.linalg.LinAlgError as error:
-            low = np.linalg.eigvalsh(inner)[:, 0]
-            raise ValueError(
-                f"training row {rows.start + low.argmin()} has a leverage of 1 or more, so that "
-                "there is no leverage correction: give leverage_correction=False, damping, or an "
-                "exact inverse"
-            ) from error
-        change = np.linalg.solve(inner, np.einsum("ikl,ik->il", MF, r)[:, :, None])
-        out[rows] = r + s[:, 0] * np.matmul(F, change)[:, :, 0]
-        own[rows] = np.einsum("ik,ikl,il->i", loss.q[rows] - p, M, out[rows])
-    return out, own
-
-
-def self_influence(inverse, residuals):
-    """(q - p)^T M r of each row."""
-    loss = inverse.loss
-    own = np.empty(len(residuals))
-    if type(inverse).leverage is Inverse.leverage:
-        # M would take K - 1 solves of each row
-        for rows, part in loss.batches(2**22 // loss.shape[0], least=1):
-            part = full(part)
-            change = loss.q[rows] - loss.probabilities[rows]
-            found = inverse.solve(change[:, :, None] * part[:, None, :])
-            own[rows] = np.einsum("ik,ik->i", residuals[rows], np.einsum("ikd,id->ik", found, part))
-        return own
-    for rows, M in inverse.leverage():
-        change = loss.q[rows] - loss.probabilities[rows]
-        own[rows] = np.einsum("ik,ikl,il->i", change, M, residuals[rows])
-    return own
-
-
-def check_removable(groups, loss, damping=0.0):
-    """Refuses checked groups without one of which the head has no minimum."""
-    for group in groups:
-        left = loss.s > 0
-        left[group] = False
-        if not left.any():
-            raise ValueError("no row of positive weight would be left")
-        free = (loss.penalty == 0).any()
-        if free and ((loss.s @ loss.q > 0) > (loss.s[left] @ loss.q[left] > 0)).any():
-            raise ValueError(
-                "removing these rows leaves a class without rows, and a head that is not fully "
-                f"penalized has no minimum then: {group[:5].tolist()}"
-            )
-        if loss.penalty[0] == 0:
-            try:
-                check_determined(loss.without(group), damping)
-            except la.LinAlgError as error:
-                raise ValueError(
-                    "nothing determines the head without these rows: give damping > 0, or a "
-                    f"penalized head: {group[:5].tolist()}"
-                ) from error
-
-
-def group_step(inverse, group):
-    """H_S^-1 sum_S r (x) phi, (K, D): what the head loses without the group, to one Newton step."""
-    loss = inverse.loss
-    reduced = loss.without(group)
-    part = loss.rows(group)
-    residuals = part.s[:, None] * (part.q - part.probabilities)
-    near = inverse if inverse.preconditions else preconditioner(loss, inverse.damping)
-    found, iterations, _ = conjugate_gradients(
-        lambda V: reduced.product(V, inverse.damping),
-        near.solve,
-        part.against(residuals)[None],
-        GROUP_TOL,
-        REFIT_STEPS * 10,
-    )
-    if iterations == REFIT_STEPS * 10:
-        raise ValueError("nothing determines the head without this group: give damping > 0")
-    return found[0]
-
-
-def refits(loss, start, groups, n_jobs, verbose):
-    """Head with all rows minus head without each group, (K, D) each."""
-    full, *_ = newton(loss, start, REFIT_TOL, REFIT_STEPS)
-    loss.at(loss.logits(full))
-    small = (loss.shape[0] - 1) * loss.shape[1] <= DIRECT
-    near = None
-    if not small:
-        near = Cholesky(loss, ridge=1e-14) if Cholesky.fits(loss) else preconditioner(loss)
-
-    def refit(group):
-        theta, _, step, n_iter, converged = newton(
-            loss.without(group), full, REFIT_TOL, REFIT_STEPS, precondition=near
-        )
-        return full - theta, converged
-
-    tasks = (delayed(refit)(group) for group in groups)
-    n_jobs = check_workers(n_jobs, len(groups))
-    found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(verbose))(tasks)
-    missed = sum(not converged for _, converged in found)
-    if missed:
-        warnings.warn(
-            f"{missed} of {len(groups)} refits did not converge: scale the features or lower C",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    return [change for change, _ in found]
-
-
-def outputs(loss, X, V, change):
-    """V . (change phi) of each row, in float64."""
-    d, change = X.shape[1], loss.expand(change)
-    intercept = loss.intercept_scaling * change[:, d] if loss.fit_intercept else 0.0
-    return np.einsum("jk,jk->j", V, decision(X, change[:, :d], intercept))

@@ -9,16 +9,11 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from .._arrays import batches, full, products
 from .._arrays.checks import check_plain
+from .._arrays.outputs import label_directions
 from ._scoring_kernels import repeat, scatter, update_top
 
 # a block is at most this many test rows x training rows: it stays in the second-level cache
 ROWS, COLUMNS = 256, 2048
-
-
-def label_directions(n_classes):
-    """Row c: the logit weights of a target that is class c, (K, K)."""
-    one = np.eye(n_classes)
-    return 2.0 * one - 1.0 if n_classes == 2 else one
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The kernels of the similarity explainers."""
+"""Kernels that compare rows: similarities, exemplar SVMs, and gradients through a curvature."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -125,3 +125,88 @@ class ExemplarKernel(_scoring.ProductKernel):
             return _scoring.row_products(vectors, planes, place[:, None], np.ones((len(place), 1)))
         vectors = (full(self.vectors[rows]) for rows in indices)
         return np.array([w * rows for w, rows in zip(planes, vectors, strict=True)], dtype=X.dtype)
+
+
+class TRAKKernel(_scoring.ProductKernel):
+    """T[j, i] = mean over models of right[i] g_j^T H^-1 phi_i, with H of the model's columns."""
+
+    def __init__(self, right, vectors, inverses):
+        n = vectors.shape[0]
+        super().__init__(right / len(inverses), np.arange(n), vectors, n)
+        self.inverses = inverses
+        ends = np.cumsum([0, *(inverse.Phi.shape[1] for inverse in inverses)]).tolist()
+        self.columns = [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
+
+    def gradients(self, X, codes):
+        """Gradients of the explained outputs, (len(X), sum of k)."""
+        return full(X)
+
+    def solved(self, G):
+        """H^-1 of each model, applied to rows of gradients."""
+        pairs = zip(self.inverses, self.columns, strict=True)
+        return np.hstack([inverse.solve(G[:, columns]) for inverse, columns in pairs])
+
+    def groups(self, target):
+        """All test rows and all training rows."""
+        rows = np.arange(len(target.codes))
+        yield _scoring.Group(rows, self.support, weights=target.codes)
+
+    def left(self, X, group, rows):
+        """H^-1 g of test rows, (len(X), 1, sum of k)."""
+        return self.solved(self.gradients(X, group.weights[rows]))[:, None]
+
+    def values(self, part, vectors):
+        """Products of a block, each model's with its own right side if they differ."""
+        right, left = part
+        left = left[:, 0]
+        if len(right) == 1:
+            return products(left, vectors) * right
+        parts = zip(right, self.columns, strict=True)
+        return sum(
+            products(np.ascontiguousarray(left[:, at]), vectors[:, at]) * own for own, at in parts
+        )
+
+    def aggregate(self, X, target, weights):
+        """The attributions of sum_j weights_j g_j."""
+        total = np.zeros((1, self.vectors.shape[1]))
+        for rows in batches(X.shape[0], _scoring.ROWS):
+            total += weights[rows] @ self.gradients(X[rows], target.codes[rows])
+        return self.of_sum(total)[0]
+
+    def of_sum(self, G):
+        """Attributions (len(G), n) of few rows of gradients, in float64."""
+        left = self.solved(G)[:, None]
+        out = np.empty((len(G), self.n_samples))
+        for columns in batches(self.n_samples, _scoring.COLUMNS):
+            vectors = self.vectors[columns].astype(np.float64)
+            out[:, columns] = self.values((self.right[columns].T, left), vectors)
+        return out
+
+    def widened(self, rows):
+        """The right side of some training rows for each column of gradients."""
+        widths = [at.stop - at.start for at in self.columns]
+        right = np.broadcast_to(self.right[rows], (len(rows), len(widths)))
+        return np.repeat(right, widths, axis=1)
+
+    def own(self):
+        """T[i, i] of training rows, given their gradients, (n,)."""
+        out = np.empty(self.n_samples)
+        for rows in batches(self.n_samples, _scoring.ROWS):
+            G = full(self.vectors[rows]).astype(np.float64)
+            right = self.widened(np.arange(rows.start, rows.stop))
+            out[rows] = np.einsum("ij,ij,ij->i", self.solved(G), G, right)
+        return out
+
+    def shares(self, X, indices, target):
+        """Terms of the inner product of H^-1 g_j with right phi_i."""
+        left = self.solved(self.gradients(X, target.codes))
+        if sp.issparse(X):
+            at = indices.ravel()
+            vectors = sp.csr_array(self.vectors[at], dtype=X.dtype)
+            left = np.repeat(left, indices.shape[1], axis=0) * self.widened(at)
+            ones = np.ones((len(at), 1))
+            return _scoring.row_products(vectors, left, np.arange(len(at))[:, None], ones)
+        out = np.empty((*indices.shape, X.shape[1]), dtype=X.dtype)
+        for j, rows in enumerate(indices):
+            out[j] = left[j] * full(self.vectors[rows]) * self.widened(rows)
+        return out

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import batches, logits
 from .._arrays.checks import check_estimator
+from .._arrays.outputs import label_directions
 from ..retraining.refits import (
     decision_values,
     derived,
@@ -129,7 +130,7 @@ class _RefitExplainer(HeadExplainer):
     def self_influence_(self) -> np.ndarray:
         """What each training row contributes to its own class at itself. Lazy."""
         check_is_fitted(self, "n_samples_fit_")
-        V = _scoring.label_directions(len(self.classes_))[self._fit_codes]
+        V = label_directions(len(self.classes_))[self._fit_codes]
         out, kernel = np.empty(self.n_samples_fit_), self._kernel()
         for rows in batches(self.n_samples_fit_, EXPLAINED_ROWS):
             T = kernel.values((self._fit_X[rows], V[rows]))

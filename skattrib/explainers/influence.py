@@ -12,18 +12,7 @@ from .._arrays.checks import check_group, check_groups
 from .._softmax.hessian import Cholesky
 from .._softmax.inverses import INVERSES, make_inverse
 from .._softmax.loss import SoftmaxLoss
-from .._softmax.row_space import in_row_space
-from ._heads import SoftmaxExplainer
-from ._influence_heads import (
-    check_minimum,
-    fit_head,
-    own_penalty,
-    penalty_of,
-    read_head,
-    theta_of,
-)
-from ._influence_kernel import (
-    InfluenceKernel,
+from .._softmax.removals import (
     check_removable,
     corrected,
     gradient_norm,
@@ -32,6 +21,17 @@ from ._influence_kernel import (
     outputs,
     refits,
     self_influence,
+)
+from .._softmax.row_space import in_row_space
+from ._heads import SoftmaxExplainer
+from ._influence_kernel import (
+    InfluenceKernel,
+    check_minimum,
+    fit_head,
+    own_penalty,
+    penalty_of,
+    read_head,
+    theta_of,
 )
 from ._validation import (
     HasMethods,
