@@ -373,7 +373,10 @@ def choose(rng):
             "self_influence_": {},
             "leverage_": {},
         }
-        names = [name for name in calls if name is None or hasattr(explainer, name)]
+        made = explainer(**inits[explainer])
+        lazy = [name for name in calls if name and name.endswith("_")]
+        names = [name for name in calls if name is None or hasattr(made, name)]
+        names += [name for name in lazy if hasattr(explainer, name) and name not in names]
         method = names[rng.integers(len(names))]
         call, good = explainer_call(explainer, method, inits[explainer], calls[method], X, y)
         return f"{explainer.__name__}.{method or 'fit'}", call, good
