@@ -54,7 +54,7 @@ class RowGradients:
         if self.batched:
             try:
                 return self._vmapped(state, batch, given)
-            except (MemoryError, torch.OutOfMemoryError):
+            except (MemoryError, torch.cuda.OutOfMemoryError):
                 raise
             except Exception as error:
                 self.batched = False
