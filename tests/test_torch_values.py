@@ -192,6 +192,14 @@ def test_unused_parameters_have_zeros(monkeypatch):
         near(gradient_rows(Unused(), batches, k=None).X[:, :18], rows[:, :18], 0)
 
 
+@pytest.mark.filterwarnings("ignore:torch.func.vmap does not")
+def test_sparse_gradients_of_an_embedding():
+    model = network("Bag")
+    expected = gradient_rows(model, loader("Bag"), k=None).X
+    model.embed.sparse = True
+    near(gradient_rows(model, loader("Bag"), k=None).X, expected, 1e-6)
+
+
 def dense_sketch(model, k, seed, place=0):
     """The projection as a matrix (p, k), column by column from its definition."""
     rows = []
