@@ -305,3 +305,13 @@ def test_trak(curvature):
     if curvature == "identity":
         expected *= 1 - p.mean(axis=1)
     same_ranking(explainer, test.X, expected)
+
+
+def test_the_model_as_it_is_predicts_for_all_states():
+    """So that members of an ensemble explain the same class."""
+    model = network(KIND)
+    states = [network(KIND, seed).state_dict() for seed in (3, 4)]
+    codes = last_layer(model, loader(KIND)).logits.argmax(axis=1)
+    found = gradient_rows(model, loader(KIND), target="predicted", states=states)
+    assert (found.logits.argmax(axis=2) != codes[:, None]).any(axis=0).all()
+    assert (found.X == gradient_rows(model, loader(KIND), target=codes, states=states).X).all()

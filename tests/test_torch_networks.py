@@ -98,7 +98,8 @@ def test_wrappers_are_taken_off(entry):
     expected = entry(model, DataLoader(items(), 9)).X
     compiled = torch.compile(nn.DataParallel(model))
     assert (expected == entry(compiled, DataLoader(items(), 9)).X).all()
-    model.compile()
+    # which is not run
+    model.compile(backend=never)
     assert (expected == entry(model, DataLoader(items(), 9)).X).all()
     assert model._compiled_call_impl is not None
 
@@ -283,13 +284,38 @@ def test_counters_in_buffers_do_not_count():
     assert model.calls == 0
 
 
-def test_inference_mode_around_it():
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.filterwarnings("ignore:torch.func.vmap does not")
+def test_modes_around_it(fails, monkeypatch):
     model, batches = Small(), DataLoader(items(), 9)
+    if fails:
+        monkeypatch.setattr(RowGradients, "_vmapped", never)
     expected = gradient_rows(model, batches).X
-    with torch.inference_mode():
-        assert (expected == gradient_rows(model, batches).X).all()
-    with torch.no_grad():
-        assert (expected == gradient_rows(model, batches).X).all()
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            assert (expected == gradient_rows(model, batches).X).all()
+
+
+def test_encoders_whose_fast_path_leaves_padding_out():
+    """Rows are those of training: positions that are padded have values, too."""
+
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.embed, self.fc = nn.Embedding(11, 8), nn.Linear(8, K)
+            self.encoder = nn.TransformerEncoder(layer, 2)
+
+        def forward(self, tokens, mask):
+            hidden = self.encoder(self.embed(tokens), src_key_padding_mask=mask == 0)
+            return self.fc(hidden.mean(1))
+
+    model = Mean()
+    found = gradient_rows(model, loader("Encoder"))
+    # with gradients torch does not take the fast path
+    expected = model.eval()(*inputs_of("Encoder")).detach().numpy()
+    assert np.abs(found.logits - expected).max() < 1e-6
+    assert np.abs(losses(model, loader("Encoder")).logits - expected).max() < 1e-6
 
 
 def test_data_dependent_control_flow_goes_one_by_one():

@@ -168,7 +168,7 @@ def test_other_models_are_refused(tmp_path):
         layer_features(model, batches(), "fc", at="input", out=features)
     with torch.no_grad():
         model.fc.weight[0, 0] += 1e-3
-    with pytest.raises(ValueError, match="other w"):
+    with pytest.raises(ValueError, match="other weights"):
         layer_features(model, batches(), "fc", out=features)
 
 
@@ -183,6 +183,34 @@ def test_other_data_are_refused(what, tmp_path):
         gradient_rows(model, DataLoader(TensorDataset(x, y), 5), out=path)
     # in batches of another size they are the same
     assert len(gradient_rows(model, batches(7), out=path).X) == N
+
+
+def test_functions_without_a_source_are_refused_in_files(tmp_path):
+    torch.manual_seed(0)
+    model, path = Small(), tmp_path / "rows.npy"
+    function = eval("lambda z: z[:, 0]")
+    assert len(gradient_rows(model, batches(), output=function, k=20).X) == N
+    with pytest.raises(ValueError, match="define the function in a file"):
+        gradient_rows(model, batches(), output=function, k=20, out=path)
+    assert len(layer_features(model, batches(), "first", pool=function).X) == N
+    with pytest.raises(ValueError, match="define the function in a file"):
+        layer_features(model, batches(), "first", pool=eval("lambda z: z"), out=path)
+
+
+def test_functions_are_told_apart(tmp_path):
+    torch.manual_seed(0)
+    model, path = Small(), tmp_path / "rows.npy"
+
+    def first(z):
+        return z[:, 0]
+
+    def second(z):
+        return z[:, 1]
+
+    gradient_rows(model, batches(), output=first, k=20, out=path)
+    gradient_rows(model, batches(), output=first, k=20, out=path)
+    with pytest.raises(ValueError, match="other output"):
+        gradient_rows(model, batches(), output=second, k=20, out=path)
 
 
 def test_a_damaged_file_is_refused(tmp_path):

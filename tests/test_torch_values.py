@@ -56,6 +56,16 @@ def test_features_and_heads(kind):
     near(rows.probabilities, torch.tensor(expected).softmax(1).numpy(), 1e-6)
 
 
+@pytest.mark.parametrize("layer", ["encoder.layers.0.linear1", "encoder.layers.1.norm2"])
+def test_layers_that_the_fast_path_of_attention_goes_past(layer):
+    model, seen = network("Encoder"), []
+    rows = layer_features(model, loader("Encoder"), layer)
+    handle = model.get_submodule(layer).register_forward_hook(lambda m, _, out: seen.append(out))
+    model.eval()(*inputs_of("Encoder"))
+    handle.remove()
+    near(rows.X, seen[0].detach().flatten(1).numpy(), 1e-6)
+
+
 @kinds
 def test_gradients_of_the_loss(kind):
     model = network(kind)
@@ -180,6 +190,14 @@ def test_unused_parameters_have_zeros(monkeypatch):
     monkeypatch.setattr(RowGradients, "_vmapped", lambda *args: 1 / 0)
     with pytest.warns(RuntimeWarning):
         near(gradient_rows(Unused(), batches, k=None).X[:, :18], rows[:, :18], 0)
+
+
+@pytest.mark.filterwarnings("ignore:torch.func.vmap does not")
+def test_sparse_gradients_of_an_embedding():
+    model = network("Bag")
+    expected = gradient_rows(model, loader("Bag"), k=None).X
+    model.embed.sparse = True
+    near(gradient_rows(model, loader("Bag"), k=None).X, expected, 1e-6)
 
 
 def dense_sketch(model, k, seed, place=0):

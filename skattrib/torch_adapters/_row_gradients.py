@@ -54,7 +54,7 @@ class RowGradients:
         if self.batched:
             try:
                 return self._vmapped(state, batch, given)
-            except (MemoryError, torch.OutOfMemoryError):
+            except (MemoryError, torch.cuda.OutOfMemoryError):
                 raise
             except Exception as error:
                 self.batched = False
@@ -93,14 +93,14 @@ class RowGradients:
                 row = slice(i, i + 1)
                 logits = self.network.logits(rest | chosen, batch.rows(row))
                 alone.append(logits[0].detach())
-                gradients: tuple = (None,) * len(chosen)
+                gradients = (None,) * len(chosen)
                 if logits.requires_grad:
                     V = self.weights(logits.detach(), given[row])
                     gradients = torch.autograd.grad(
                         (V * logits).sum(), list(chosen.values()), allow_unused=True
                     )
                 for name, gradient in zip(chosen, gradients, strict=True):
-                    found[name][i] = 0.0 if gradient is None else gradient
+                    found[name][i] = 0.0 if gradient is None else gradient.to_dense()
         return found, torch.stack(alone)
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+from ..retraining.result_folder import digest
+
 # seconds between notes of how far a run has come, in its file and on the screen
 EVERY = 20.0
 
@@ -227,3 +229,14 @@ def weights_digest(tensors):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
+
+
+def function_digest(function):
+    """A hash of a function's source, of a name, or of None."""
+    try:
+        return digest(function)
+    except ValueError as error:
+        raise ValueError(
+            f"{function!r} cannot be told from another when a run goes on, which out as a path is "
+            "for: give out as an array, or define the function in a file"
+        ) from error

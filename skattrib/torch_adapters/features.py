@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..retraining.result_folder import digest
 from ._batches import Reader, unpacker
 from ._networks import Network, as_logits
 from ._outputs import check_labels
-from ._rows import Filler, Head, Rows, weights_digest
+from ._rows import Filler, Head, Rows, function_digest, weights_digest
 
 ALONE = {torch.float32: 1e-3, torch.float64: 1e-6}
 
@@ -75,7 +74,7 @@ def layer_features(
     """
     network = Network(model, device)
     tap = Tap(network, layer, at, pool)
-    settings = {"function": "layer_features", "layer": layer, "at": at, "pool": digest(pool)}
+    settings = {"function": "layer_features", "layer": layer, "at": at}
     unpacked = unpacker(unpack, label_key)
     return _features(network, loader, unpacked, tap, settings, out, verbose)
 
@@ -88,7 +87,8 @@ def _features(network, loader, unpacked, tap, settings, out, verbose):
         logits = tap.logits(output, len(values))
 
         def key():
-            return settings | {"model": repr(network.module), "w": weights_digest(network.state)}
+            model = {"model": repr(network.module), "weights": weights_digest(network.state)}
+            return settings | {"pool": function_digest(tap.pool)} | model
 
         dtype = str(values.dtype).removeprefix("torch.")
         shape = (reader.n_rows, values.shape[1])

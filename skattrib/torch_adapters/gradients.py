@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import torch
 
-from ..retraining.result_folder import digest
 from ._batches import Reader, unpacker
 from ._networks import Network
 from ._outputs import (
@@ -19,7 +18,7 @@ from ._outputs import (
     output_weights,
 )
 from ._row_gradients import Projection, RowGradients
-from ._rows import Filler, Rows, weights_digest
+from ._rows import Filler, Rows, function_digest, weights_digest
 from .features import check_alone
 
 # of how many batches one is compared with its rows alone, after the first
@@ -140,8 +139,8 @@ def gradient_rows(
         def key():
             return {
                 "function": "gradient_rows",
-                "output": digest(output),
-                "target": wanted.kind if wanted.codes is None else digest(wanted.codes),
+                "output": function_digest(output),
+                "target": wanted.kind if wanted.codes is None else wanted.codes.tolist(),
                 "parameters": names,
                 "k": width,
                 "random_state": random_state,
