@@ -28,7 +28,13 @@ METRICS = ["class_detection", "subclass_detection", "mislabel_detection", "short
 METRICS += ["linear_datamodeling", "leave_one_out", "self_influence"]
 METRICS += ["faithfulness", "completeness", "sparsity"]
 SHOWN = [name for name in METRICS if name != "sparsity"]
-SHOWN += ["leave_one_out_slope", "faithfulness_agreement", "nonzero_share", "shortcut_rows"]
+SHOWN += [
+    "shortcut_average_precision",
+    "leave_one_out_slope",
+    "faithfulness_agreement",
+    "nonzero_share",
+    "shortcut_rows",
+]
 SHOWN += ["accuracy", "fit_seconds", "seconds_per_row", "peak_mb", "average_rank"]
 
 

@@ -16,6 +16,7 @@ SCORES = {
     "self_influence": "the same by self-influence",
     "subclass_detection": "top row is of the hidden subclass",
     "shortcut_detection": "top row carries the planted mark",
+    "shortcut_average_precision": "marked rows by average precision",
     "class_detection": "top row is of the predicted class",
     "average_rank": "average rank in these but the slope",
     "faithfulness": "correlation of its head's logits with the model's",
@@ -25,7 +26,7 @@ SCORES = {
     "peak_mb": "peak MB",
 }
 LOW_IS_BEST = {"average_rank"}
-UNRANKED = {"leave_one_out_slope", "faithfulness", "nonzero_share"}
+UNRANKED = {"shortcut_average_precision", "leave_one_out_slope", "faithfulness", "nonzero_share"}
 COST = {"fit_seconds", "seconds_per_row", "peak_mb"}
 
 

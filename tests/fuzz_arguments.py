@@ -194,6 +194,9 @@ def estimators(rng):
         FrozenEstimator(make_pipeline(StandardScaler(), LogisticRegression())),
         FrozenEstimator(None),
     )
+    yield from (
+        sk.LinearHead(np.ones((K, D)), temperature=pick(rng, *values(rng))) for _ in range(2)
+    )
     for coef in (
         np.ones((K, D)),
         np.ones((1, D)),
@@ -205,6 +208,16 @@ def estimators(rng):
         yield sk.LinearHead(coef, pick(rng, None, 0.0), pick(rng, None, 3))
 
 
+def averaged(rng):
+    """What somebody may give AveragedExplainer."""
+    one, members = sk.SimilarityExplainer(), [sk.InfluenceExplainer(), sk.DualViewExplainer()]
+    for columns in (*values(rng), [0, 1], [9], "f1", slice(None), slice(1, 1), [[0]], lambda X: X):
+        yield [("a", pick(rng, one, *members), columns)]
+    yield from ([], [one], [("a", one)], [("a", one, [0])] * 2, {"a": one}, "a", one, None)
+    yield from ([("a", model, [0])] for model in estimators(rng))
+    yield [("a", one, [0]), ("b", members[0], [1]), ("c", sk.LeaveOneOutExplainer(None), [2])]
+
+
 def hostile(name, value, rng):
     """Something else for an argument."""
     if rng.random() < 0.25:
@@ -212,6 +225,8 @@ def hostile(name, value, rng):
         pool = list(pools[rng.integers(len(pools))])
     elif name == "estimator":
         pool = list(estimators(rng))
+    elif name == "explainers" and isinstance(value, list):
+        pool = list(averaged(rng))
     elif isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind == "f":
         pool = list(matrices(value, rng))
     elif isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "i":
@@ -262,10 +277,12 @@ def choose(rng):
     refits = {"n_jobs": None, "verbose": 0, **seed}
     kind = rng.random()
     if kind < 0.6:
+        C = pick(rng, 1.0, "scale")
         inits = {
             sk.DualViewExplainer: {
-                "C": 1.0,
+                "C": C,
                 "fit_intercept": True,
+                "intercept_share": False,
                 "class_weight": None,
                 "tol": 1e-4,
                 "max_iter": 50,
@@ -286,14 +303,15 @@ def choose(rng):
             },
             sk.RepresenterExplainer: {
                 "estimator": None,
-                "C": 1.0,
+                "C": C,
                 "fit_intercept": True,
+                "intercept_share": False,
                 "tol": 1e-6,
                 "max_iter": 20,
             },
             sk.InfluenceExplainer: {
                 "estimator": None,
-                "C": 1.0,
+                "C": C,
                 "fit_intercept": True,
                 "class_weight": None,
                 "inverse": rng.choice(
@@ -319,8 +337,15 @@ def choose(rng):
                 **refits,
             },
             sk.LeaveOneOutExplainer: {"estimator": model, **refits},
+            sk.AveragedExplainer: {
+                "explainers": [
+                    ("one", sk.RepresenterExplainer(), [0, 1]),
+                    ("two", sk.InfluenceExplainer(), slice(1, 4)),
+                ],
+                "weights": np.ones(2),
+            },
         }
-        share = np.array([4, 1, 3, 4, 2, 0.5, 0.5, 0.2])
+        share = np.array([4, 1, 3, 4, 2, 0.5, 0.5, 0.2, 2])
         explainer = list(inits)[rng.choice(len(inits), p=share / share.sum())]
         calls = {
             None: {},
@@ -332,6 +357,7 @@ def choose(rng):
             "decompose": {"X": X_test, "indices": rng.integers(N, size=(M, 2)), "target": None},
             "score": {"X": X_test, "y": y[:M]},
             "get_feature_names_out": {"input_features": None},
+            "base_value": {"X": X_test, "target": None},
             "decision_function": {"X": X_test},
             "predict_proba": {"X": X_test},
             "target_weights": {"X": X_test, "output": "logit", "y": y[:M]},
@@ -347,7 +373,10 @@ def choose(rng):
             "self_influence_": {},
             "leverage_": {},
         }
-        names = [name for name in calls if name is None or hasattr(explainer, name)]
+        made = explainer(**inits[explainer])
+        lazy = [name for name in calls if name and name.endswith("_")]
+        names = [name for name in calls if name is None or hasattr(made, name)]
+        names += [name for name in lazy if hasattr(explainer, name) and name not in names]
         method = names[rng.integers(len(names))]
         call, good = explainer_call(explainer, method, inits[explainer], calls[method], X, y)
         return f"{explainer.__name__}.{method or 'fit'}", call, good

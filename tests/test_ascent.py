@@ -5,6 +5,7 @@ import pytest
 import reference
 from test_solvers import Data, check_result, clusters
 
+from skattrib._svm import ascent
 from skattrib._svm.crammer_singer import crammer_singer
 
 
@@ -56,3 +57,30 @@ def test_weights_that_were_huge_on_the_way_leave_no_rounding(weight, layout):
     r = data.solve(1.0, dual_init=start, tol=1e-6)
     assert np.abs(X.T @ start).max() > 1e5 * np.abs(r.coef).max()
     check_result(data, 1.0, r, tol=1e-6)
+
+
+# where a row that was visited, and moved, was taken for settled
+VISITED = [(0.0, 476), (0.0, 787), (1e-3, 627), (1e-3, 700), (1.0, 476)]
+
+
+@pytest.mark.parametrize("size, seed", [*VISITED, *((10.0**k, k + 4) for k in range(-4, 9))])
+def test_rows_that_are_not_scored_add_nothing(monkeypatch, size, seed):
+    """At every measure the gap is that of all rows, whatever the start and however W moved."""
+    measure, found = ascent._measure, []
+
+    def checked(search, *arguments):
+        measure(search, *arguments)
+        slack = np.empty(len(search.rows), dtype=np.float32)
+        found.append((search.gap, search.exact.score(search.rows, slack), search.objective))
+
+    monkeypatch.setattr(ascent, "_measure", checked)
+    rng = np.random.default_rng(seed)
+    n, d, K = int(rng.integers(2, 40)), int(rng.integers(1, 6)), int(rng.integers(2, 5))
+    X, y = rng.normal(size=(n, d)), rng.integers(K, size=n)
+    C = 10.0 ** rng.uniform(-2, 1)
+    start = rng.normal(size=(n, K)) * C * size if size else None
+    options = {"n_classes": K, "fit_intercept": True, "random_state": seed, "dual_init": start}
+    crammer_singer(X, y, C, tol=1e-9, **options)
+    gap, whole, objective = np.array(found).T
+    assert len(gap) > 1
+    assert (whole <= gap + 1e-12 * objective).all()

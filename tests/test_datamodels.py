@@ -304,3 +304,10 @@ def test_bad_input(explainer, y, message):
 def test_scikit_learn_checks(check):
     estimator = LeaveOneOutExplainer(RidgeClassifier(), random_state=0)
     getattr(estimator_checks, check)("LeaveOneOutExplainer", estimator)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 1e-320, 1.5])
+def test_shares_of_the_l1_penalty_that_are_none(l1_ratio):
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    with pytest.raises(ValueError, match="'l1_ratio' parameter"):
+        DatamodelExplainer(n_subsets=3, l1_ratio=l1_ratio).fit(X, y)

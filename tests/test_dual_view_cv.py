@@ -192,6 +192,8 @@ ROWS = np.arange(10)
 def test_folds_that_are_none(cv):
     with pytest.raises(ValueError, match="cv gives no folds, or other things than pairs"):
         DualViewExplainerCV(Cs=CS, cv=cv).fit(X, Y)
+    with pytest.raises(ValueError, match="cv must be a list of pairs of training and test rows"):
+        DualViewExplainerCV(Cs=CS, cv=sparse.bsr_array(np.eye(2))).fit(X, Y)
 
 
 def test_folds_may_be_masks():

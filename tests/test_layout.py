@@ -35,6 +35,7 @@ FLOORS = {
     "_svm.search": 3,
     "_svm.ascent": 4,
     "_svm.proximal": 4,
+    "_svm.row_space": 4,
     "_svm.crammer_singer": 5,
     "_svm.removals": 0,
     "_softmax": 0,
@@ -87,6 +88,17 @@ FLOORS = {
     "explainers.dual_view_cv": 10,
     "explainers.averaged": 8,
     "explainers": 11,
+    # networks of torch, beside the explainers
+    "torch_adapters._networks": 4,
+    "torch_adapters._batches": 4,
+    "torch_adapters._outputs": 4,
+    "torch_adapters._rows": 4,
+    "torch_adapters.features": 5,
+    "torch_adapters._row_gradients": 6,
+    "torch_adapters.states": 5,
+    "torch_adapters.gradients": 7,
+    "torch_adapters.transformer": 6,
+    "torch_adapters": 8,
     # what is made of them
     "plots._axes": 12,
     "plots._attributions": 13,
@@ -288,6 +300,22 @@ import {", ".join(ENTRIES)}
 print(*sys.modules)"""
     loaded = run(code)
     assert "skattrib.__main__" in loaded and loaded & set(OPTIONAL) == set()
+
+
+def test_torch_adapters_without_torch_name_their_extra():
+    code = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Missing())
+import skattrib
+try:
+    import skattrib.torch_adapters
+except ImportError as error:
+    print(error)"""
+    assert '"skattrib[torch]"' in run(code)
 
 
 @each

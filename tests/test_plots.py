@@ -191,6 +191,11 @@ def test_feature_shares(explainer):
     assert texts(display.ax_.get_yticklabels())[-2:] == ["58 others", "intercept"]
     T = whole.attribute(x).toarray()[0, i]
     assert_allclose(sum(bar.get_width() for bar in display.bars_), T)
+    for bad in ([np.inf, 1.0], [np.nan, 1.0]):
+        with pytest.raises(ValueError, match="shares and total must be finite"):
+            FeatureSharesDisplay.from_predictions(bad, total=1.0)
+    with pytest.raises(ValueError, match="shares and total must be finite"):
+        FeatureSharesDisplay.from_predictions([1.0, 2.0], total=np.inf)
     with pytest.raises(ValueError, match="3 feature_names"):
         FeatureSharesDisplay.from_predictions([1.0, 2.0], feature_names=["a", "b", "c"])
 

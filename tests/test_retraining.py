@@ -657,8 +657,8 @@ class Duck:
 
 @pytest.mark.parametrize(
     "estimator",
-    [3, "svc", None, LogisticRegression, Duck()],
-    ids=["number", "text", "None", "class", "duck"],
+    [3, "svc", None, LogisticRegression, Duck(), StandardScaler()],
+    ids=["number", "text", "None", "class", "duck", "transformer"],
 )
 def test_what_is_no_estimator_is_named(estimator):
     with pytest.raises(TypeError, match="estimator must be an instance of a classifier"):

@@ -363,3 +363,13 @@ def test_the_strongest_rows_of_a_frame_come_without_a_warning(same_class):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_array_equal(explainer.top_k(frame, 1)[1][:, 0], np.arange(6))
+
+
+@pytest.mark.parametrize("scale, C", [(1.0, 1e-20), (1.0, 1e-100), (1e-9, 1.0)])
+def test_planes_that_liblinear_does_not_move(scale, C):
+    X = scale * np.random.default_rng(0).normal(size=(24, 5))
+    e = ExemplarSVMExplainer(C=C).fit(X, np.arange(24) % 3)
+    with pytest.raises(ValueError, match="LIBLINEAR does not move: raise C, or scale"):
+        e.attribute(X[:1])
+    with pytest.raises(ValueError, match="'C' parameter"):
+        ExemplarSVMExplainer(C=1e-170).fit(X, np.arange(24) % 3)

@@ -70,12 +70,12 @@ def test_rows_in_another_unit_have_the_same_decision_values(name, factor, diffic
 
 
 @every_code_path
-@pytest.mark.parametrize("K", [3, 17, 70])
-@pytest.mark.parametrize("difficulty", [1.0, 100.0])
+@pytest.mark.parametrize("K, difficulty", [(3, 1.0), (3, 100.0), (17, 1.0), (17, 100.0), (70, 1.0)])
 def test_units_of_two_have_the_same_bits(K, kernels, layout, difficulty):
-    data = Data(*clusters(120, 7, K, seed=K), K).laid_out(layout)
+    data = Data(*clusters(120 if K < 70 else 80, 7, K, seed=K), K).laid_out(layout)
     C = data.C(difficulty)
-    options = {"fit_intercept": True, "tol": 1e-6, "random_state": 0, "canonical": True}
+    # canonical duals of many classes take a while
+    options = {"fit_intercept": True, "tol": 1e-6, "random_state": 0, "canonical": K < 70}
     units = (2.0**-10, 2.0**7) if layout.endswith("32") else (2.0**-40, 2.0**-10, 2.0**30)
     with instruction_set(kernels):
         one = crammer_singer(data.X, data.y, C, intercept_scaling=1.5, **options)
@@ -113,7 +113,7 @@ def test_a_path_and_a_warm_start_go_on_from_the_intercept(K, layout):
     warm = crammer_singer(
         data.X, data.y, Cs[1], tol=1e-5, dual_init=easy.dual * ratio, coef_init=coef, **options
     )
-    # exactly the path's second problem
+    # exactly the second problem of the path: a power of two divides without rounding
     assert_array_equal(warm.coef, hard.coef)
     assert warm.n_iter == hard.n_iter
 

@@ -75,6 +75,9 @@ def of_influence(e, X, y, weight, test):
     groups = [[0, 1, 2], 9]
     indices = np.arange(3 * test.shape[0]).reshape(-1, 3) % X.shape[0]
     shares = e.decompose(test, indices, target=V)
+    change = np.eye(K)[y] - np.reshape(e.predict_proba(X), (-1, K))
+    own = np.einsum("ik,ikl,il->i", change, e.leverage_, e._residuals)
+    close(e.self_influence_, own, 1e-7)
     return {
         "coef": e.coef_,
         "intercept": e.intercept_,
@@ -172,10 +175,14 @@ def test_the_row_space_is_taken_where_it_is_smaller():
 
 @pytest.mark.parametrize("layout", (np.asarray, sparse.csr_array))
 @pytest.mark.parametrize("inverse", ("auto", "cholesky", "cg", "kfac", "ekfac", "arnoldi"))
-def test_fewer_rows_than_features_without_a_penalty_ask_for_damping(layout, inverse):
-    X, y, _, test = problem(3)
+@pytest.mark.parametrize("fit_intercept", (True, False))
+@pytest.mark.filterwarnings("ignore:the head is no minimum")
+def test_fewer_rows_than_features_without_a_penalty_ask_for_damping(layout, inverse, fit_intercept):
+    rng = np.random.default_rng(0)
+    X, y, test = rng.normal(size=(30, 45)), np.arange(30) % 3, rng.normal(size=(4, 45))
     X = layout(X)
-    model = FrozenEstimator(LogisticRegression(C=np.inf).fit(X, y))
+    model = LogisticRegression(C=np.inf, fit_intercept=fit_intercept)
+    model = FrozenEstimator(model.fit(X, y))
     with pytest.raises(ValueError, match="Hessian is singular.* Give damping > 0"):
         InfluenceExplainer(model, inverse=inverse).fit(X, y)
     e = InfluenceExplainer(model, inverse=inverse, damping=0.1, random_state=0).fit(X, y)
@@ -259,6 +266,21 @@ def test_leading_directions_are_exact_where_k_fac_is_and_they_are_all(K, free, s
     V -= V.mean(axis=1, keepdims=True)
     found = LeadingDirections(loss, 0.1 if free else 0.0)
     close(found.solve(V), KFAC(loss, 0.1 if free else 0.0).solve(V))
+
+
+def test_leading_directions_weigh_rows_by_their_curvature():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 6))
+    q, s = np.eye(3)[rng.integers(3, size=40)], rng.uniform(size=40)
+    loss = SoftmaxLoss(sparse.csr_array(X), q, s, np.ones(7), True, 3.0)
+    loss.at(rng.normal(size=(40, 3)))
+    weight = loss.s * (1 - np.sum(loss.probabilities**2, axis=1)) / 3
+    phi = np.column_stack([X, np.full(40, 3.0)])
+    gram = phi.T @ (weight[:, None] * phi)
+    found = LeadingDirections(loss)
+    close(found._sizes(weight), np.diag(gram))
+    part = found._leading(weight, 1)
+    close(part.T @ part, gram)
 
 
 def test_wide_sparse_rows_are_preconditioned_by_leading_directions():

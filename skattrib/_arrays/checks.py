@@ -67,6 +67,7 @@ def check_estimator(estimator):
     """The estimator, if it is one of scikit-learn's kind."""
     needed = "fit", "get_params", "__sklearn_tags__"
     known = not isinstance(estimator, type) and all(hasattr(estimator, name) for name in needed)
+    known = known and (hasattr(estimator, "predict") or hasattr(estimator, "predict_proba"))
     try:
         # asks what is inside, too
         known = known and is_classifier(estimator) in (False, True)

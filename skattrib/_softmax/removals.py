@@ -7,10 +7,10 @@ import scipy.linalg as la
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._arrays import decision, squared_norms
+from .._arrays import decision, full, squared_norms
 from .._arrays.checks import check_workers
 from .._arrays.conjugate_gradients import conjugate_gradients
-from .hessian import Cholesky, check_determined
+from .hessian import Cholesky, Inverse, check_determined
 from .newton import DIRECT, newton
 from .preconditioners import preconditioner
 
@@ -75,6 +75,14 @@ def self_influence(inverse, residuals):
     """(q - p)^T M r of each row."""
     loss = inverse.loss
     own = np.empty(len(residuals))
+    if type(inverse).leverage is Inverse.leverage:
+        # M would take K - 1 solves of each row
+        for rows, part in loss.batches(2**22 // loss.shape[0], least=1):
+            part = full(part)
+            change = loss.q[rows] - loss.probabilities[rows]
+            found = inverse.solve(change[:, :, None] * part[:, None, :])
+            own[rows] = np.einsum("ik,ik->i", residuals[rows], np.einsum("ikd,id->ik", found, part))
+        return own
     for rows, M in inverse.leverage():
         change = loss.q[rows] - loss.probabilities[rows]
         own[rows] = np.einsum("ik,ikl,il->i", change, M, residuals[rows])

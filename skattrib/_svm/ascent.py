@@ -53,8 +53,13 @@ class Screening:
         return np.flatnonzero(self.safe <= self.travelled + self.margins)
 
     def open(self, slack=0.0):
-        """Rows with at most that much slack, in units of the margin."""
-        return self.rows[self.safe <= self.travelled + slack / self.reach]
+        """Places of the rows with at most that much slack, in units of the margin."""
+        return np.flatnonzero(self.safe <= self.travelled + slack / self.reach)
+
+    def moved(self, places, distance):
+        """W went that far while these rows were visited: their duals may be others now."""
+        self.travelled += distance
+        self.safe[places] = -np.inf
 
     def least_slack(self):
         """At least this much slack is left to each row."""
@@ -126,7 +131,8 @@ def ascend(search, tol, max_iter, seed, verbose):
             search.use_float64()
             best, stalled = np.inf, 0
             continue
-        screening.travelled += _descend(search, sweeps, screening.open(NEARLY), tol * primal)
+        near = screening.open(NEARLY)
+        screening.moved(near, _descend(search, sweeps, search.rows[near], tol * primal))
     search.slack = screening.least_slack()
     return int(np.ceil(min(sweeps.work, max_iter)))
 

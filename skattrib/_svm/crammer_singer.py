@@ -14,6 +14,7 @@ from .._arrays.checks import plain_array
 from ._crammer_singer import instruction_set
 from .ascent import ascend, ease
 from .proximal import proximal_point, settle_duals
+from .row_space import in_row_space, is_wide
 from .search import CrammerSingerResult, Search
 
 __all__ = [
@@ -134,7 +135,12 @@ def crammer_singer(
     and rows known to be settled are not scored again while W has moved less than their slack
     allows. The difficulty is C mean ||x||^2: beyond about 20 (200 with more than 128 classes), or
     when ascent has not converged in 100 sweeps (300), the second engine takes over, proximal point
-    steps on the dual solved by a semismooth Newton method. It factorizes systems of at most 4,096
+    steps on the dual solved by a semismooth Newton method. Where rows are at most half as many as
+    features they are hardly ever dependent, and ascent goes first at any difficulty; should it
+    stall, dense ones are replaced by square ones with the same inner products (QR, a copy of at
+    most half the size of X) for the Newton steps, whose duals are certified on the given rows.
+    float32 rows, and sparse ones unless `dual_init` is given, are swept in float32 until its
+    rounding shows. It factorizes systems of at most 4,096
     unknowns and uses preconditioned conjugate gradients beyond. The choice depends on the problem
     alone, never on time.
 
@@ -300,7 +306,13 @@ def _solve(search, W, tol, max_iter, seed, verbose, canonical=False, engine="aut
     with np.errstate(over="ignore", invalid="ignore"):
         work = _search(search, W, tol, max_iter, seed, verbose, engine)
         if canonical and search.solved(tol) and work < max_iter:
-            work += settle_duals(search, tol, max_iter - work, verbose)
+            work += in_row_space(
+                search,
+                search.augmented(),
+                tol,
+                max_iter - work,
+                lambda search, _, most: settle_duals(search, tol, most, verbose),
+            )
     return work
 
 
@@ -314,7 +326,8 @@ def _search(search, W, tol, max_iter, seed, verbose, engine):
     hard = engine == "proximal"
     if engine == "auto":
         hard = search.difficulty > easy and (search.cold or W is not None)
-    first = engine == "auto" and hard and search.difficulty <= FIRST * search.X.shape[1]
+    easier = search.difficulty <= FIRST * search.X.shape[1] or is_wide(search)
+    first = engine == "auto" and hard and easier
     work = 0
     if not hard or first or len(search.rows) == 0:
         most = max_iter if engine == "ascent" else min(max_iter, patience)
@@ -328,7 +341,13 @@ def _search(search, W, tol, max_iter, seed, verbose, engine):
         W = search.augmented()
     elif W is None:
         W, work = ease(search, min(EASY, search.difficulty), min(max_iter, PATIENCE), seed)
-    work += proximal_point(search, W, tol, max_iter - work, verbose)
+    work += in_row_space(
+        search,
+        W,
+        tol,
+        max_iter - work,
+        lambda search, W, most: proximal_point(search, W, tol, most, verbose),
+    )
     if search.solved(tol):
         return work
     return work + ascend(search, tol, min(max_iter - work, patience), seed, verbose)

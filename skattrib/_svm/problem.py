@@ -22,7 +22,7 @@ class SVMProblem:
     """
 
     def __init__(self, X, y, C, n_classes, sample_weight, bias):
-        _check_rows(X)
+        X = _checked_rows(X)
         if not (isinstance(C, Real) and 0 < C < np.inf):
             raise ValueError(f"C must be a positive number, got {C!r}")
         self.X, self.bias = X, float(bias)
@@ -87,9 +87,10 @@ class SVMProblem:
 
     def fits_float32(self):
         """Whether float32 holds what a solve makes of the rows."""
-        some = self.reach[self.reach > 0]
-        low, high = some.min(initial=1.0), some.max(initial=1.0)
-        return low > 1e-12 and high < 1e12 and 1e-24 < self.cap[self.rows].max(initial=1.0) < 1e24
+        if len(self.rows) == 0:
+            return False
+        cap = self.cap[self.rows].max()
+        return 1e-30 < cap < 1e30 and self.reach.min() > 1e-15 and self.reach.max() < 1e15
 
     def kernels(self, dtype=None):
         """The compiled kernels on these rows; they need `attach` for all but norms.
@@ -166,13 +167,14 @@ class SVMProblem:
         return dual
 
 
-def _check_rows(X):
+def _checked_rows(X):
     if not (sp.issparse(X) or isinstance(X, np.ndarray)):
         raise TypeError(f"X must be an array or a CSR matrix, got {type(X).__name__}")
     check_plain(X, "X")
     if X.dtype not in (np.float32, np.float64):
         raise ValueError(f"X must be float32 or float64, got {X.dtype}")
     if sp.issparse(X):
+        X = sp.csr_array(X) if isinstance(X, sp.csr_matrix) else X
         if X.format != "csr" or canonical_csr(X, "X") is not X:
             raise ValueError("sparse X must be CSR in canonical format: X.sum_duplicates()")
     elif X.ndim != 2 or not X.flags.c_contiguous:
@@ -180,6 +182,7 @@ def _check_rows(X):
     n, d = X.shape
     if n < 1 or d < 1:
         raise ValueError(f"X has shape {X.shape}: at least one row and one feature are needed")
+    return X
 
 
 def _checked_labels(y, n, n_classes):

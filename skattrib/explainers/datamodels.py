@@ -170,7 +170,7 @@ class DatamodelExplainer(_RefitExplainer):
     alpha : float, default=0.05
         Penalty as a share of the smallest one that leaves no row: the larger, the sparser.
     l1_ratio : float, default=1.0
-        1 is the lasso, less an elastic net.
+        In 1e-6..1: 1 is the lasso, less an elastic net.
     folder : path-like, default=None
         Keeps each refitted model as soon as it is done, so that a fit that was killed goes on
         where it ended, with identical results. It holds those of one set of data, estimator,
@@ -228,7 +228,7 @@ class DatamodelExplainer(_RefitExplainer):
         "n_subsets": [Interval(Integral, 2, 1_000_000, closed="both")],
         "fraction": [Interval(Real, 0, 1, closed="neither")],
         "alpha": [Interval(Real, 0, 1, closed="right")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="right")],
+        "l1_ratio": [Interval(Real, 1e-6, 1, closed="both")],
     }
 
     def __init__(

@@ -9,7 +9,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._arrays.checks import check_workers
+from .._arrays.checks import check_workers, entries
 from .._svm.crammer_singer import crammer_singer_path
 from ._heads import scaled_penalty
 from ._validation import (
@@ -188,7 +188,7 @@ class DualViewExplainerCV(DualViewExplainer):
         fit_intercept=True,
         intercept_share=False,
         class_weight=None,
-        tol=1e-4,
+        tol=1e-5,
         max_iter=1000,
         sparse_output=True,
         canonical=False,
@@ -239,7 +239,7 @@ class DualViewExplainerCV(DualViewExplainer):
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
         self.Cs_, self._scaling = self._grid(X, weight)
         if isinstance(self.cv, Iterable) and not hasattr(self.cv, "split"):
-            folds = list(self.cv)
+            folds = entries(self.cv, "cv", "pairs of training and test rows")
         else:
             folds = list(check_cv(self.cv, codes, classifier=True).split(X, codes))
         folds = _checked_folds(folds, len(codes))

@@ -17,6 +17,8 @@ from ._validation import Interval, StrOptions, check_training_data, fit_context
 
 # LIBLINEAR does not end where squares of features underflow
 NEGLIGIBLE = 1e-150
+# LIBLINEAR stops where the objective falls by no more than 1e-12 of itself
+UNMOVED = 1e-10
 
 
 class _Similarities(BaseExplainer):
@@ -244,7 +246,7 @@ class ExemplarSVMExplainer(_Similarities):
     """
 
     _parameter_constraints: dict = {
-        "C": [Interval(Real, 0, 1e100, closed="right")],
+        "C": [Interval(Real, 1e-100, 1e100, closed="both")],
         "same_class": ["boolean"],
         "sparse_output": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -319,6 +321,11 @@ class ExemplarSVMExplainer(_Similarities):
         svm = clone(self._svm).fit(rows, np.arange(n + 1) == 0)
         plane = np.append(svm.coef_[0], svm.intercept_)
         norm = np.linalg.norm(svm.coef_)
+        if norm == 0 and 0 < self.C * (n + 1) * squared_norms(rows, 0.0).max() < UNMOVED:
+            raise ValueError(
+                f"C = {self.C:.1e} is so small for rows of this size that LIBLINEAR does not move: "
+                "raise C, or scale the features"
+            )
         return plane / norm if norm > 0 else np.zeros_like(plane)
 
     def _predict_codes(self, X):

@@ -329,6 +329,8 @@ class FeatureSharesDisplay(Display):
                 f"shares has shape {self.shares.shape} and there are {len(names)} feature_names; "
                 "expected one of each for every feature of one pair."
             )
+        if not np.isfinite([*self.shares, self.total or 0]).all():
+            raise ValueError("shares and total must be finite numbers.")
         ax = self._place(ax)
         top = np.argsort(-np.abs(self.shares), kind="stable")[: self.k]
         values, texts = list(self.shares[top]), [plain(names[q]) for q in top]
