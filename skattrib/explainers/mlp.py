@@ -65,7 +65,7 @@ class MLPExplainer(BaseExplainer):
     k : int or None, default=2048
         Gradients of more than k numbers are projected to k, so that the training rows take at most
         ``n * k`` numbers for each network. None: never, which on the networks below raised the
-        scores by .01 at most and took up to ten times as long.
+        scores by .015 at most and took up to ten times as long.
     random_state : int, RandomState or None, default=0
         Of the projection.
 
