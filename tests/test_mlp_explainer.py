@@ -150,6 +150,20 @@ def test_networks_that_are_not_frozen_are_fitted_here(K):
     assert MLPExplainer(frozen).fit(X, y).estimators_[0] is frozen.estimator
 
 
+def test_gradients_are_held_some_rows_at_a_time(monkeypatch):
+    X, y, test = problem(3)
+    e = MLPExplainer([FrozenEstimator(model) for model in networks(3)]).fit(X, y)
+    expected, seen = e.attribute(test), []
+    kernel, gradients = e._kernel(), e._gradients
+    assert kernel.height == 256
+    kernel.height = 4
+    monkeypatch.setattr(kernel, "gradients", lambda *args: seen.append(1) or gradients(*args))
+    monkeypatch.setattr(e, "_kernel", lambda: kernel)
+    assert_allclose(e.attribute(test), expected, rtol=1e-10)
+    assert_array_equal(e.top_k(test, 2)[1], np.argsort(-expected, axis=1)[:, :2])
+    assert len(seen) == 4
+
+
 def test_in_a_pipeline():
     X, y, test = problem(3)
     model = make_pipeline(StandardScaler(), MLPExplainer(NETWORK)).fit(X, y)

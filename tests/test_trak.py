@@ -212,9 +212,20 @@ def test_refusals():
         TRAKExplainer(13, curvature="identity").fit(G, y)
     with pytest.raises(ValueError, match="ridge=1e-30 is too small"):
         TRAKExplainer(curvature="identity", ridge=1e-30).fit(np.repeat(G[:, :6], 2, axis=1), y)
+    with pytest.raises(ValueError, match="overflows: scale them"):
+        TRAKExplainer(curvature="identity", ridge=9e99).fit(1e120 * G, y)
     e = TRAKExplainer(2, curvature="identity").fit(G, y)
     with pytest.raises(ValueError, match="no logits: target must be one label"):
         e.attribute(test, np.ones((5, 3)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_huge_and_tiny_gradients():
+    G, y, p, test = problem("more rows")
+    expected = TRAKExplainer().fit(G, y, probabilities=p).attribute(test)
+    for scale in (1e120, 1e-120):
+        T = TRAKExplainer().fit(scale * G, y, probabilities=p).attribute(scale * test)
+        assert_allclose(T, expected, rtol=1e-9)
 
 
 def test_rows_of_zeros_know_nothing():

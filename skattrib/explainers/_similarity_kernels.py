@@ -136,6 +136,8 @@ class TRAKKernel(_scoring.ProductKernel):
         self.inverses = inverses
         ends = np.cumsum([0, *(inverse.Phi.shape[1] for inverse in inverses)]).tolist()
         self.columns = [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
+        # gradients of 32 MB at a time
+        self.height = max(1, min(_scoring.ROWS, 2**22 // ends[-1]))
 
     def gradients(self, X, codes):
         """Gradients of the explained outputs, (len(X), sum of k)."""
@@ -147,9 +149,10 @@ class TRAKKernel(_scoring.ProductKernel):
         return np.hstack([inverse.solve(G[:, columns]) for inverse, columns in pairs])
 
     def groups(self, target):
-        """All test rows and all training rows."""
-        rows = np.arange(len(target.codes))
-        yield _scoring.Group(rows, self.support, weights=target.codes)
+        """Some test rows at a time, and all training rows."""
+        for rows in batches(len(target.codes), self.height):
+            at = np.arange(rows.start, rows.stop)
+            yield _scoring.Group(at, self.support, weights=target.codes[rows])
 
     def left(self, X, group, rows):
         """H^-1 g of test rows, (len(X), 1, sum of k)."""
@@ -169,7 +172,7 @@ class TRAKKernel(_scoring.ProductKernel):
     def aggregate(self, X, target, weights):
         """The attributions of sum_j weights_j g_j."""
         total = np.zeros((1, self.vectors.shape[1]))
-        for rows in batches(X.shape[0], _scoring.ROWS):
+        for rows in batches(X.shape[0], self.height):
             total += weights[rows] @ self.gradients(X[rows], target.codes[rows])
         return self.of_sum(total)[0]
 
@@ -191,7 +194,7 @@ class TRAKKernel(_scoring.ProductKernel):
     def own(self):
         """T[i, i] of training rows, given their gradients, (n,)."""
         out = np.empty(self.n_samples)
-        for rows in batches(self.n_samples, _scoring.ROWS):
+        for rows in batches(self.n_samples, self.height):
             G = full(self.vectors[rows]).astype(np.float64)
             right = self.widened(np.arange(rows.start, rows.stop))
             out[rows] = np.einsum("ij,ij,ij->i", self.solved(G), G, right)

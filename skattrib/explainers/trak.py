@@ -170,7 +170,7 @@ class TRAKExplainer(BaseExplainer):
         """H^-1 of the sums of each class's right sides, (n_classes, n_features)."""
         kernel = self._kernel()
         sums = np.zeros((len(self.classes_), self._fit_X.shape[1]))
-        for rows in batches(len(codes), _scoring.ROWS):
+        for rows in batches(len(codes), kernel.height):
             right = kernel.widened(np.arange(rows.start, rows.stop))
             np.add.at(sums, codes[rows], full(self._fit_X[rows]) * right)
         return kernel.solved(sums)

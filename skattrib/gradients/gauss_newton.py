@@ -41,6 +41,8 @@ class GaussNewton:
         trace = np.trace(F)
         # without any gradient nothing depends on it
         self.penalty = float(ridge * (trace / n)) if trace > 0 else 1.0
+        if not np.isfinite(self.penalty):
+            raise ValueError(f"ridge={ridge!r} times these gradients overflows: scale them")
         F.flat[:: len(F) + 1] += self.penalty
         try:
             self.factor = la.cholesky(F, lower=True, overwrite_a=True, check_finite=False)
@@ -91,8 +93,8 @@ def solve_models(models, p, curvature, ridge):
     weights = p * (1 - p) if curvature == "logistic" else np.ones_like(p)
     if not weights.any(axis=0).all():
         raise ValueError(
-            "all probabilities are 0 or 1, which leaves no curvature: give them from logits over a "
-            "temperature, or curvature='identity'"
+            "all probabilities are 0 or 1, which leaves no curvature: divide logits by a higher "
+            "temperature, or give curvature='identity'"
         )
     inverses = [GaussNewton(Phi, w, ridge) for Phi, w in zip(models, weights.T, strict=True)]
     right = 1 - p
