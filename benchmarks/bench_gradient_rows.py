@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from skattrib.torch_adapters import gradient_rows  # noqa: E402
 
-ROWS, REPEATS = 256, 9
+ROWS, REPEATS = 512, 7
 
 
 def network(width, hidden):

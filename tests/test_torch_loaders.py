@@ -198,6 +198,8 @@ def test_rows_without_labels():
     model, x = Small(), items().tensors[0]
     rows = gradient_rows(model, [x], target="predicted")
     assert rows.y is None
+    with pytest.raises(ValueError, match="no labels"):
+        rows.label_probabilities  # noqa: B018
     assert layer_features(model, [x], "fc").y is None and last_layer(model, [(x,)]).y is None
     for call_it in (gradient_rows, losses):
         with pytest.raises(ValueError, match="no labels"):

@@ -154,25 +154,33 @@ class Blocks:
     """Adds the sketch of one parameter's gradients, as `Sketch.project` does, on any device."""
 
     def __init__(self, signs, shifts, k, one_by_one):
-        self.signs, self.shifts, self.k, self.gathered = signs, shifts, k, None
+        self.k, self.size, self.gathered = k, len(signs), None
         if not one_by_one and len(shifts) > 1:
             # many small kernels take longer than one that gathers
             at = torch.arange(k, device=signs.device)
             moved = torch.tensor(shifts, device=signs.device)[:, None]
             self.gathered = (at - moved) % k
-            whole = len(shifts) * k - len(signs)
+            whole = len(shifts) * k - self.size
             self.signs = torch.nn.functional.pad(signs, (0, whole)).view(-1, k)
+            return
+        # a block falls into what stays behind its shift and what comes round to the front
+        self.widths, self.places = [], []
+        for start, shift in zip(range(0, self.size, k), shifts, strict=True):
+            width = min(k, self.size - start)
+            kept = min(width, k - shift)
+            for place, length in ((shift, kept), (0, width - kept)):
+                if length:
+                    self.widths.append(length)
+                    self.places.append(place)
+        self.signs = signs.split(self.widths)
 
     def add(self, flat, out):
         """Add the sketch of flat (b, size) to out (b, k)."""
         if self.gathered is not None:
-            blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - flat.shape[1]))
+            blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - self.size))
             blocks = blocks.view(len(flat), -1, self.k) * self.signs
             out += blocks.gather(2, self.gathered.expand(len(flat), -1, -1)).sum(dim=1)
             return
-        for start, shift in zip(range(0, flat.shape[1], self.k), self.shifts, strict=True):
-            stop = min(start + self.k, flat.shape[1])
-            turn = min(start + self.k - shift, stop)
-            kept = turn - start
-            out[:, shift : shift + kept].addcmul_(flat[:, start:turn], self.signs[start:turn])
-            out[:, : stop - turn].addcmul_(flat[:, turn:stop], self.signs[turn:stop])
+        parts = flat.split(self.widths, dim=1)
+        for part, signs, place in zip(parts, self.signs, self.places, strict=True):
+            out.narrow(1, place, len(signs)).addcmul_(part, signs)

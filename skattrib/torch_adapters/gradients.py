@@ -127,9 +127,9 @@ def gradient_rows(
         reader = Reader(loader, unpacker(unpack, label_key))
         wanted = Target(target, reader.n_rows, reader.has_labels, not callable(output))
         state = network.state_of(given[0], 0)
-        logits = _logits(network, state, reader.first)
-        _check_rows_alone(network, state, reader.first, logits)
-        K = logits.shape[1]
+        first = _logits(network, state, reader.first)
+        _check_rows_alone(network, state, reader.first, first)
+        K = first.shape[1]
         blocks = wanted.check(K)
         project = Projection(
             {name: state[name] for name in names}, k, random_state, network.device, network.dtype
@@ -161,7 +161,9 @@ def gradient_rows(
                     check_labels(batch.y, start, K)
                     placed = batch.to(network.device, network.dtype)
                     among = predicted = None
-                    if callable(output) or number % CHECKED == 0:
+                    if number == m == 0:
+                        among = first
+                    elif callable(output) or number % CHECKED == 0:
                         among = _logits(network, state, placed)
                     if wanted.kind == PREDICTED and own is not None:
                         predicted = _logits(network, network.state, placed).argmax(dim=1)
