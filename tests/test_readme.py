@@ -16,7 +16,7 @@ EXAMPLES = re.findall(
 
 
 def test_examples_are_found():
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
 
 
 @pytest.mark.parametrize("code, expected", EXAMPLES)
