@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +32,19 @@ def test_public_names_say_what_they_are(name):
         names = re.findall(r"^(\w[\w, ]*) : ", listed, re.MULTILINE)
         documented = {name for line in names for name in line.split(", ")}
         assert documented == set(inspect.signature(value).parameters)
+
+
+def test_the_readme_explains_a_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # gradients go into a file
+    torch.manual_seed(0)
+    readme = Path(__file__).parents[1] / "README.md"
+    (code,) = re.findall(r"```py\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)
+    layers = torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+    rows, labels = torch.randn(90, 4), torch.arange(90) % 3
+    train, test = (
+        torch.utils.data.TensorDataset(rows[p], labels[p]) for p in (slice(80), slice(80, 90))
+    )
+    names = {"net": torch.nn.Sequential(*layers), "train_set": train, "test_set": test}
+    exec(code, names)  # noqa: S102
+    assert names["values"].shape == names["rows"].shape == (10, 5)
+    assert (names["values"] > 0).all() and (tmp_path / "train.npy").is_file()
