@@ -84,6 +84,15 @@ class Networks:
         found = self.score(average.attribute(self.test_side_by_side, target), labels)
         return [found[end] for end in ("score", "low", "high")]
 
+    def beside(self, e):
+        """Raw columns and last layer, each of unit variance."""
+        pairs = [self.raw, (self.X[e], self.X_test[e])]
+        sizes = [np.sqrt(rows.var(axis=0).sum()) for rows, _ in pairs]
+        return [
+            np.hstack([pair[k] / size for pair, size in zip(pairs, sizes, strict=True)])
+            for k in range(2)
+        ]
+
     def head(self, e, temperature=2.0, **options):
         head = LinearHead(self.W[e], self.b[e], temperature=temperature)
         return InfluenceExplainer(FrozenEstimator(head), **options)
@@ -145,6 +154,7 @@ def bench_networks(benchmark, record, name):
         if data.raw:
             own = lambda e: InfluenceExplainer()  # noqa: E731
             yield "influence, raw columns", "one", data.of_each(own, lambda e: data.raw)
+            yield "trial: columns beside the last layer", "one", data.of_each(own, data.beside)
 
     for method, networks, found in benchmark.pedantic(lambda: list(all_of_them()), rounds=1):
         value, low, high = map(float, found)
