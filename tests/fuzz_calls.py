@@ -52,8 +52,8 @@ def judge(result, call):
         for part in value if isinstance(value, (tuple, list)) else [value]:
             if not isinstance(part, (float, np.ndarray)) or np.asarray(part).dtype.kind != "f":
                 continue
-            if name == "newton_step_":
-                continue  # NaN where H is not solved
+            if name == "newton_step_" and np.isnan(part):
+                continue  # where H is not solved
             if np.isnan(part).any() or (
                 np.isposinf(part).any() and not may_be_infinite(name, call)
             ):
