@@ -18,8 +18,8 @@ from .explainers import (
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
+from .findings import find_label_issues
 from .gradients import mlp_gradients
-from .label_issues import find_label_issues
 
 __version__ = "0.1.0"
 

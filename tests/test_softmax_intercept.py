@@ -15,7 +15,7 @@ from skattrib._softmax.removals import (
     refits,
     row_sizes,
 )
-from skattrib.explainers._influence_kernel import InfluenceKernel, fit_head, theta_of
+from skattrib.explainers._kernels.influence import InfluenceKernel, fit_head, theta_of
 from skattrib.explainers._scoring import Target, dense
 
 SIZE = 1.7

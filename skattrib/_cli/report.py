@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from .._arrays import full
-from ..label_issues import find_label_issues
+from ..findings import find_label_issues
 from .inputs import InputError
 from .outputs import replacing
 from .printing import cell, printable, warnings_as_notes

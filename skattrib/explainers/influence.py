@@ -24,7 +24,7 @@ from .._softmax.removals import (
 )
 from .._softmax.row_space import in_row_space
 from ._heads import SoftmaxExplainer
-from ._influence_kernel import (
+from ._kernels.influence import (
     InfluenceKernel,
     check_minimum,
     fit_head,

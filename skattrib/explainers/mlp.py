@@ -16,7 +16,7 @@ from ..gradients.mlp import check_mlp, mlp_logits, mlp_rows, n_parameters, own_p
 from ..gradients.sketch import Sketch
 from ..retraining.refits import draw_seed
 from ._base import BaseExplainer
-from ._similarity_kernels import TRAKKernel
+from ._kernels.similarity import TRAKKernel
 from ._validation import HasMethods, Interval, StrOptions, check_training_data, fit_context
 
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._arrays import full, squared_norms
 from . import _scoring
 from ._base import BaseExplainer
-from ._similarity_kernels import ExemplarKernel, SimilarityKernel, group
+from ._kernels.similarity import ExemplarKernel, SimilarityKernel, group
 from ._validation import Interval, StrOptions, check_training_data, fit_context
 
 # LIBLINEAR does not end where squares of features underflow

@@ -12,7 +12,7 @@ from .._arrays.checks import plain_array
 from ..gradients.gauss_newton import solve_models, warn_of_sketches
 from . import _scoring
 from ._base import BaseExplainer
-from ._similarity_kernels import TRAKKernel
+from ._kernels.similarity import TRAKKernel
 from ._validation import Interval, StrOptions, check_training_data, fit_context
 
 # rows as narrow as this are hardly sketches

@@ -7,9 +7,9 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import row_norms
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._arrays import batches, full, products
-from .._arrays.checks import check_workers
-from . import _scoring
+from ..._arrays import batches, full, products
+from ..._arrays.checks import check_workers
+from .. import _scoring
 
 
 class SimilarityKernel(_scoring.Kernel):

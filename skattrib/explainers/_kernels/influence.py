@@ -8,11 +8,11 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from .._arrays import batches, full
-from .._softmax.loss import widened
-from .._softmax.newton import newton
-from . import _scoring
-from ._heads import LinearHead, frozen, scaled_penalty
+from ..._arrays import batches, full
+from ..._softmax.loss import widened
+from ..._softmax.newton import newton
+from .. import _scoring
+from .._heads import LinearHead, frozen, scaled_penalty
 
 # C of a LinearHead times the variance of the rows: that which predicts retrained networks
 OF_NETWORKS = 4.0

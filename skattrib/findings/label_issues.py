@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
-from ._arrays import count, logits, take
-from ._arrays.checks import canonical_csr, check_plain, codes_of, plain_array
-from .explainers import BaseExplainer
+from .._arrays import count, logits, take
+from .._arrays.checks import canonical_csr, check_plain, codes_of, plain_array
+from ..explainers import BaseExplainer
 
 __all__ = ["find_label_issues"]
 

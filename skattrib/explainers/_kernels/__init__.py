@@ -1,0 +1,1 @@
+"""Kernels between test and training rows, one class for each formula."""

@@ -1,0 +1,1 @@
+"""Transformers that turn what people have into the feature matrices that explainers take."""
