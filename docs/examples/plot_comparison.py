@@ -2,7 +2,8 @@
 Which explainer for my data?
 ============================
 
-:func:`skattrib.compare_explainers` plants faults in your rows, trains again, and scores each explainer on both.
+:func:`skattrib.compare_explainers` plants faults in your rows, trains again, and scores each
+explainer on both.
 """
 
 import matplotlib.pyplot as plt

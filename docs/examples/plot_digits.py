@@ -18,8 +18,8 @@ explainer = DualViewExplainer(random_state=0).fit(X_train, y_train)
 print(f"accuracy {explainer.score(X_test, y_test):.3f}, {len(explainer.support_)} support rows")
 
 # %%
-# A test image that it gets wrong, and what made it say so. Values are in the unit of the decision value: all
-# rows and the base value sum to it.
+# A test image that it gets wrong, and what made it say so. Values are in the unit of the decision
+# value: all rows and the base value sum to it.
 wrong = np.flatnonzero(explainer.predict(X_test) != y_test)[:1]
 x = X_test[wrong]
 for_it, proponents = explainer.top_k(x, k=4)
@@ -30,9 +30,7 @@ for row, (values, indices, word) in enumerate(
     [(for_it, proponents, "for"), (against, opponents, "against")]
 ):
     axes[row, 0].imshow(x.reshape(8, 8), cmap="gray_r")
-    axes[row, 0].set_title(
-        f"predicted {explainer.predict(x)[0]}, labelled {y_test[wrong][0]}", size=8
-    )
+    axes[row, 0].set_title(f"{explainer.predict(x)[0]}, not {y_test[wrong][0]}", size=8)
     for axis, value, i in zip(axes[row, 1:], values[0], indices[0], strict=True):
         axis.imshow(X_train[i].reshape(8, 8), cmap="gray_r")
         axis.set_title(f"{word}: {y_train[i]}, {value:+.2f}", size=8)

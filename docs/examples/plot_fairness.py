@@ -2,7 +2,8 @@
 Who makes the model treat two groups differently?
 =================================================
 
-Any weighted sum of outputs can be explained: here the difference between the mean logits of two groups.
+Any weighted sum of outputs can be explained: here the difference between the mean logits of
+two groups.
 """
 
 import matplotlib.pyplot as plt

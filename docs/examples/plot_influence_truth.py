@@ -2,7 +2,8 @@
 Influence against really leaving rows out
 =========================================
 
-Influence predicts what training again without a row would change; here each of 40 rows is really left out.
+Influence predicts what training again without a row would change; here each of 40 rows is
+really left out.
 """
 
 import matplotlib.pyplot as plt
@@ -21,9 +22,7 @@ model = LogisticRegression(C=0.1, tol=1e-8).fit(X_train, y_train)
 explainer = InfluenceExplainer(FrozenEstimator(model)).fit(X_train, y_train)
 
 rows = np.random.default_rng(0).choice(len(X_train), 40, replace=False)
-sign = np.where(
-    model.predict(X_test) == 1, 1, -1
-)  # the explained output is that of the predicted class
+sign = np.where(model.predict(X_test) == 1, 1, -1)  # explained: the predicted class
 measured = np.empty((len(X_test), len(rows)))
 for k, row in enumerate(rows):
     without = LogisticRegression(C=0.1, tol=1e-8)

@@ -2,7 +2,8 @@
 All layers of a network, without torch
 ======================================
 
-TRAK with Gauss-Newton weights on exact gradients of scikit-learn's MLPClassifier, averaged over two networks.
+TRAK with Gauss-Newton weights on exact gradients of scikit-learn's MLPClassifier, averaged over two
+networks.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,8 @@
 How C changes who speaks
 ========================
 
-Small C: every row has a say. Large C: only the rows at the boundary. One warm-started path tries them all.
+Small C: every row has a say. Large C: only the rows at the boundary. One warm-started
+path tries them all.
 """
 
 import matplotlib.pyplot as plt

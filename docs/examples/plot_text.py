@@ -42,7 +42,8 @@ for value, row, shares in zip(values[0], rows[0], explainer.decompose(x, rows), 
     print(f"{value:+.3f}  {labels[row]}: {texts[row]!r} by {words}")
 
 # %%
-# Summed over all training rows, the words' shares are the linear model's own: attributions only say who they come from.
+# Summed over all training rows, the words' shares are the linear model's own: attributions only
+# say who they come from.
 everything = np.arange(len(texts))[None]
 shares = explainer.decompose(x, everything).toarray().sum(axis=0)
 order = np.flatnonzero(shares)[np.argsort(shares[np.flatnonzero(shares)])]
