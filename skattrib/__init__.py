@@ -19,7 +19,7 @@ from .explainers import (
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
-from .findings import find_label_issues
+from .findings import find_label_issues, misclassifications
 from .gradients import mlp_gradients
 
 __version__ = "0.1.0"
@@ -42,6 +42,7 @@ __all__ = [
     "fidelity_scorer",
     "find_label_issues",
     "instruction_set",
+    "misclassifications",
     "mlp_gradients",
     "sparsest_within_one_standard_error",
 ]
