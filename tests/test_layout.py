@@ -46,6 +46,11 @@ FLOORS = {
     "_softmax.inverses": 4,
     "_softmax.newton": 4,
     "_softmax.removals": 5,
+    # regressions of units
+    "_regression": 0,
+    "_regression.activations": 1,
+    "_regression.loss": 1,
+    "_regression.newton": 2,
     # gradients of rows
     "gradients.sketch": 1,
     "gradients.gauss_newton": 1,
@@ -73,9 +78,10 @@ FLOORS = {
     "metrics._selection": 3,
     "metrics": 4,
     # what the explainers share
-    "explainers._scoring": 5,
-    "explainers._validation": 5,
-    "explainers._base": 6,
+    "explainers._scoring": 4,
+    "explainers._validation": 4,
+    "explainers._base": 5,
+    "explainers._classifier": 6,
     "explainers._heads": 7,
     "explainers._kernels": 6,
     "explainers._kernels.similarity": 7,
@@ -83,6 +89,7 @@ FLOORS = {
     # explainers
     "explainers.dual_view": 9,
     "explainers.representer": 9,
+    "explainers.representer_regressor": 9,
     "explainers.influence": 9,
     "explainers.similarity": 9,
     "explainers.datamodels": 9,
@@ -105,10 +112,12 @@ FLOORS = {
     # what is made of them
     "plots._axes": 12,
     "plots._attributions": 13,
+    "plots._errors": 14,
     "plots._judgements": 13,
     "plots._support": 13,
-    "plots": 14,
+    "plots": 15,
     "findings.label_issues": 12,
+    "findings.misclassifications": 12,
     "findings": 13,
     "comparison._study": 11,
     "comparison._metrics": 12,

@@ -22,12 +22,12 @@ CONTROLS = 200
 SHOWN = 5
 
 CAUTION = (
-    "These rows are named, not causes: errors of a kind need not go if its rows are removed. A row\n"
-    "whose second share is as large as its first leads where the model is right, too."
+    "These rows are named, not causes: errors of a kind need not go if its rows are removed.\n"
+    "A row whose second share is as large as its first leads where the model is right, too."
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ErrorKind:
     """Errors of one kind, true taken for predicted, and the training rows that push towards them.
 
@@ -233,7 +233,7 @@ def _codes(explainer, X, labels, name):
 
 def _kind(explainer, X, k, a, b, errors, right):
     """The kind of error that is class a taken for class b."""
-    classes = explainer.classes_
+    classes = explainer.classes_.tolist()
     direction = np.zeros(len(classes))
     direction[[a, b]] = 1.0, -1.0
     chosen = np.append(errors, right)

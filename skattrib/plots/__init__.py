@@ -5,6 +5,7 @@ Each Display holds what is shown, made by `from_estimator`, `from_predictions` o
 """
 
 from ._attributions import AttributionDisplay, FeatureSharesDisplay
+from ._errors import ErrorKindDisplay
 from ._judgements import ComparisonDisplay, DatamodelingDisplay, DetectionCurveDisplay
 from ._support import SupportDisplay
 
@@ -13,6 +14,7 @@ __all__ = [
     "ComparisonDisplay",
     "DatamodelingDisplay",
     "DetectionCurveDisplay",
+    "ErrorKindDisplay",
     "FeatureSharesDisplay",
     "SupportDisplay",
 ]
