@@ -1,5 +1,7 @@
 """misclassifications: kinds of error, the rows that push towards them, and the control."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,7 +130,7 @@ def test_two_classes_and_labels_that_are_words():
 
 def test_controls_are_in_even_steps(fits, monkeypatch):
     e, y, taken = fits["representer"], Y[TEST], fits["representer"].predict(X[TEST])
-    monkeypatch.setattr("skattrib.findings.misclassifications.CONTROLS", 4)
+    monkeypatch.setattr(sys.modules["skattrib.findings.misclassifications"], "CONTROLS", 4)
     kind = misclassifications(e, X[TEST], y, k=5)[0]
     right = np.flatnonzero((y == kind.true) & (taken == kind.true))
     assert len(right) > 12
