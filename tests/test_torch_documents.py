@@ -48,3 +48,22 @@ def test_the_guide_explains_a_network(tmp_path, monkeypatch):
     exec(code, names)  # noqa: S102
     assert names["values"].shape == names["rows"].shape == (10, 5)
     assert (names["values"] > 0).all() and (tmp_path / "train.npy").is_file()
+
+
+def test_the_page_of_methods(tmp_path, monkeypatch):
+    """Blocks run one after the other; each method's top rows are of the class that is explained."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs/guide/gradients.md").read_text("utf-8")
+    names, shares = {}, {}
+    for section in page.split("\n## "):
+        for code in re.findall(r"```py\n(.*?)```", section, re.DOTALL):
+            names.pop("rows", None)
+            exec(code, names)  # noqa: S102
+            if "rows" in names:
+                rows = names["rows"]
+                assert rows.shape == (40, 5) and ((rows >= 0) & (rows < 600)).all()
+                labels = names["labels"].numpy()
+                explained = labels[600:640]
+                shares[section.partition("\n")[0]] = (labels[rows] == explained[:, None]).mean()
+    assert len(shares) == 7 and min(shares.values()) > 0.25, shares  # by chance 0.1
+    assert all(share > 0.85 for share in names["result"].table["class_detection"])

@@ -13,6 +13,7 @@ from torch_cases import (  # noqa: E402
     K,
     N,
     call,
+    dense_sketch,
     inputs_of,
     labels,
     loader,
@@ -198,18 +199,6 @@ def test_sparse_gradients_of_an_embedding():
     expected = gradient_rows(model, loader("Bag"), k=None).X
     model.embed.sparse = True
     near(gradient_rows(model, loader("Bag"), k=None).X, expected, 1e-6)
-
-
-def dense_sketch(model, k, seed, place=0):
-    """The projection as a matrix (p, k), column by column from its definition."""
-    rows = []
-    for name, parameter in model.named_parameters():
-        signs, shifts = Sketch(k, seed).plan(name, parameter.numel(), place)
-        for c in range(parameter.numel()):
-            row = np.zeros(k)
-            row[(c % k + shifts[c // k]) % k] = signs[c]
-            rows.append(row)
-    return np.array(rows)
 
 
 @pytest.mark.parametrize("k", [1, 50, 512])
