@@ -143,8 +143,9 @@ def compare_explainers(
     TypeError
         For explainers, rows and parameters that are no mapping, and ground truth that is none.
     ValueError
-        For no explainers, what is none, rows and parameters of what is no explainer, an `estimator` that is no classifier, labels of two kinds,
-        unknown metrics, and metrics whose needs are not met.
+        For no explainers, what is none, rows and parameters of what is no explainer, an `estimator`
+        that is no classifier, labels of two kinds, unknown metrics, and metrics whose needs are not
+        met.
 
     Warns
     -----
