@@ -69,10 +69,10 @@ def alike(y_test: np.ndarray, y_train: np.ndarray, path: str, train_path: str) -
     if not foreign:
         return np.array([known[_key(label)] for label in found], dtype=classes.dtype)[codes]
     counts = np.bincount(codes)
-    shown = [f"{str(label)!r} ({counts[found == label][0]} rows)" for label in foreign]
+    shown = [f"{str(label)!r} ({counts[found == label][0]:,})" for label in foreign]
     n_rows = sum(counts[found == label][0] for label in foreign)
     warnings.warn(
-        f"{n_rows} rows of {path} have labels that {train_path} lacks: {join_names(shown, str)}; "
+        f"{n_rows:,} rows of {path} have labels that {train_path} lacks: {join_names(shown, str)}; "
         f"its classes are {join_names(classes, lambda label: repr(str(label)))}. These rows count "
         "as misclassified: make the labels alike",
         stacklevel=2,

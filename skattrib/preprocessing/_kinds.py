@@ -49,22 +49,23 @@ class Numbers(Kind):
         elif kind == "m":
             values = column.dt.total_seconds().to_numpy(dtype=np.float64, na_value=np.nan)
         elif kind == "M":
-            raise ValueError(f"column {self.name!r} held numbers in fit, now dates")
+            raise ValueError(f"column {self.name!r} held numbers in the training rows, here dates")
         else:
             codes, found = factorized(column)
             numbers, bad = self.form.parse(found)
             if bad:
+                n_bad = np.isin(codes, [found.index(text) for text in bad]).sum()
                 raise ValueError(
-                    f"column {self.name!r} held {self.what}s in fit, now text such as {bad[0]!r} "
-                    f"({np.isin(codes, [found.index(b) for b in bad]).sum()} rows); correct or "
-                    "empty them, or leave the column out"
+                    f"column {self.name!r} held {self.what}s in the training rows, here "
+                    f"text such as {bad[0]!r} (rows: {n_bad}); "
+                    "correct or empty them, or drop the column"
                 )
             values = np.append(numbers, np.nan)[codes]
         n_bad = np.count_nonzero(np.abs(values) > HUGE)
         if n_bad:
             raise ValueError(
                 f"column {self.name!r} has {n_bad} values that are infinite or beyond {HUGE:g}; "
-                "correct or empty them, or leave the column out"
+                "correct or empty them, or drop the column"
             )
         return values[:, np.newaxis]
 
@@ -110,12 +111,15 @@ class Dates(Kind):
         try:
             dates = in_utc(column) if self.in_utc else self.parser.transform(column)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"column {self.name!r} held dates in fit: {error}") from error
+            raise ValueError(
+                f"column {self.name!r} held dates in the training rows: {error}"
+            ) from error
         lost = dates.isna() & ~missing
         if lost.any():
             raise ValueError(
-                f"column {self.name!r} held dates in fit, now {column[lost].iloc[0]!r} "
-                f"({lost.sum()} rows); write them alike, or leave the column out"
+                f"column {self.name!r} held dates in the training rows, here "
+                f"{column[lost].iloc[0]!r} (rows: {lost.sum()}); "
+                "write them alike, or drop the column"
             )
         return self.encoder.transform(dates).to_numpy(dtype=np.float64)
 
