@@ -9,7 +9,14 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import count, logits, take
-from .._arrays.checks import canonical_csr, check_plain, check_same_rows, codes_of, index_ids, plain_array
+from .._arrays.checks import (
+    canonical_csr,
+    check_plain,
+    check_same_rows,
+    codes_of,
+    index_ids,
+    plain_array,
+)
 from ..explainers import BaseExplainer
 
 __all__ = ["find_label_issues"]
