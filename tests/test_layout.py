@@ -53,6 +53,11 @@ FLOORS = {
     "gradients": 3,
     # tables, leaves
     "preprocessing.columns": 1,
+    "preprocessing._numbers": 0,
+    "preprocessing.decisions": 0,
+    "preprocessing._kinds": 1,
+    "preprocessing._blocks": 2,
+    "preprocessing.tables": 2.5,
     "preprocessing": 3,
     # refits of any estimator: no explainer below them
     "retraining.result_folder": 0,
@@ -128,10 +133,13 @@ FLOORS = {
     # the command line
     "_cli": 20,
     "_cli.inputs": 20,
+    "_cli.reading": 20,
+    "_cli.labels": 21,
+    "_cli.delimited": 21,
     "_cli.printing": 20,
     "_cli.methods": 20,
     "_cli.matrices": 21,
-    "_cli.tables": 21,
+    "_cli.tables": 22,
     "_cli.outputs": 21,
     "_cli.fitting": 21,
     "_cli.report": 22,
@@ -270,7 +278,7 @@ def test_parallel_is_that_of_scikit_learn(module):
     assert used & {"joblib.Parallel", "joblib.delayed"} == set()
 
 
-OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2")
+OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2", "skrub")
 
 
 @each

@@ -9,11 +9,13 @@ from ..findings.lines import explained_lines
 from ..findings.records import EXPLAINED_AT_ONCE, Columns, Query, as_record, explanations
 from ..metrics import class_detection_score
 from .fitting import fit
-from .inputs import Dataset, InputError, is_table, join_names
+from .inputs import Dataset, InputError, is_table
+from .labels import find_label
 from .matrices import read_matrices
 from .methods import METHODS
 from .outputs import check_outputs, write_records
 from .printing import printable, warnings_as_notes
+from .reading import Reading
 from .report import Report
 from .tables import read_tables
 
@@ -47,14 +49,18 @@ def explain(args):
     report = None if args.report is None else Report()
     with warnings_as_notes():
         train, test = _read(args)
-    target = None if args.target_class is None else _find_class(train.y, args.target_class)
+    target = None
+    if args.target_class is not None:
+        target = find_label(np.unique(train.y), args.target_class)
     _check_row_numbers(args, test)
 
+    for line in _columns(train, test):
+        print(printable(line))
     fitted = fit(method, train, **options)
     fitted.show()
     predicted = fitted.explainer.predict(test.X)
     targets = predicted if target is None else np.full_like(predicted, target)
-    query = Query(fitted.explainer, train, test, predicted, targets, args.top, _columns(train))
+    query = Query(fitted.explainer, train, test, predicted, targets, args.top, _origins(train))
     shown, written = _chosen_rows(args, query)
     if args.output is not None:
         write_records(map(as_record, explanations(query, written)), args.output)
@@ -67,9 +73,17 @@ def explain(args):
     if report is not None:
         report.add_method(method, fitted)
         report.add_scores(args.train, args.test, scores)
+        report.add_notes([line for line in _columns(train, test)[1:] if line])
         report.add_query(query, shown)
         report.write(args.report)
         print(f"\nWrote the report to {printable(args.report)}")
+
+
+def _columns(train, test):
+    """Return in words how the columns were encoded, and what is new in those of TEST."""
+    if not train.columns:
+        return []
+    return ["columns:", *train.columns, *(f"in TEST: {line}" for line in test.columns), ""]
 
 
 def _fit_options(args, method):
@@ -91,19 +105,10 @@ def _read(args):
             raise InputError("tables need --target COLUMN, the column of the class labels")
         if args.labels is not None or args.test_labels is not None:
             raise InputError("--labels and --test-labels are for matrices; tables have --target")
-        return read_tables(args.train, args.test, args.target, args.id)
+        return read_tables(args.train, args.test, args.target, args.id, Reading.of(args))
     if args.target is not None or args.id is not None:
         raise InputError("--target and --id are for tables; matrices have --labels FILE.npy")
     return read_matrices(args.train, args.test, args.labels, args.test_labels, args.standardize)
-
-
-def _find_class(y, text):
-    classes = np.unique(y)
-    for label in classes:
-        if str(label) == text:
-            return label
-    listed = join_names(classes, str)
-    raise InputError(f"there is no class {text!r}; the classes are {listed}")
 
 
 def _check_row_numbers(args, test):
@@ -167,7 +172,7 @@ def _print_explanations(query, rows, meaning):
         print("", *explained_lines(explained, query.test.id_name, query.train.id_name), sep="\n")
 
 
-def _columns(train):
+def _origins(train):
     """Return the columns that features were made of, those of a matrix by number."""
     if train.table is None:
         return Columns([f"column {f}" for f in range(train.X.shape[1])], None, 0)

@@ -18,7 +18,7 @@ from .._arrays.checks import (
 )
 from . import report
 from .explanation import Explanation, RowExplanation
-from .parts import columns_of, parts, table_of, transformed
+from .parts import columns_of, decisions, parts, table_of, transformed
 from .records import Query, Rows, explanations
 
 __all__ = ["explain"]
@@ -116,8 +116,13 @@ def explain(
         RowExplanation(**vars(row), id_name=test.id_name, train_id_name=train.id_name)
         for row in explanations(query, range(count(test.X)), with_columns=True)
     ]
-    notes = _notes(transformer, explainer, train)
-    return Explanation(query, rows, notes, polars=_is_polars(X))
+    return Explanation(
+        query,
+        rows,
+        _doubts(explainer, train),
+        decisions=decisions(transformer),
+        polars=_is_polars(X),
+    )
 
 
 def _rows(transformer, columns, X, y, ids, name, known, expected=None):
@@ -192,7 +197,7 @@ def _targets(explainer, target, predicted):
     return np.broadcast_to(labels, predicted.shape)
 
 
-def _notes(transformer, explainer, train):
+def _doubts(explainer, train):
     """What makes the explanation doubtful."""
     if train.X is None or not hasattr(explainer, "decision_function"):
         return []

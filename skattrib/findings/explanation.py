@@ -73,11 +73,13 @@ class Explanation(Sequence):
     explainer : fitted explainer
     notes : list of str
         What makes the explanation doubtful, such as a head that does not follow its labels.
+    decisions : list of str
+        What `table_preprocessor` made of each column, if it is in the Pipeline.
     """
 
-    def __init__(self, query, rows, notes=(), *, polars=False):
+    def __init__(self, query, rows, notes=(), *, decisions=(), polars=False):
         self._query, self._rows, self._polars = query, list(rows), polars
-        self.notes = list(notes)
+        self.notes, self.decisions = list(notes), list(decisions)
 
     @property
     def explainer(self):
@@ -99,7 +101,8 @@ class Explanation(Sequence):
                 )
         chosen = np.arange(len(self))[rows if isinstance(rows, slice) or rows.size else []]
         found = [self._rows[row] for row in chosen]
-        return Explanation(self._query, found, self.notes, polars=self._polars)
+        options = {"decisions": self.decisions, "polars": self._polars}
+        return Explanation(self._query, found, self.notes, **options)
 
     def __repr__(self):
         lines = [self._title(), *self.notes]
@@ -227,6 +230,7 @@ class Explanation(Sequence):
         page.add_fit(type(explainer).__name__, report.meaning(explainer), facts)
         page.add_scores("", self._title().partition(" explained")[0], self._scores())
         page.add_warnings(self.notes)
+        page.add_notes(self.decisions)
         if query.train.X is not None and not getattr(explainer, "same_class", False):
             page.add_issues(query, shape=image_shape)
         page.add_rows(query, self._rows, shape=image_shape)

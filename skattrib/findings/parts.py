@@ -9,7 +9,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..explainers import BaseExplainer
-from ..preprocessing import column_groups
+from ..preprocessing import TablePreprocessor, column_groups
+from ..preprocessing.decisions import summary
 from .records import Columns
 
 
@@ -59,6 +60,13 @@ def _no_explainer(estimator, last):
         f"{what}. Fit an explainer to what the model says, such as "
         "make_pipeline(..., DualViewExplainer()).fit(X, model.predict(X))"
     )
+
+
+def decisions(transformer: Pipeline | None) -> list[str]:
+    """What `table_preprocessor` made of the columns, if it is among the transformers."""
+    steps = [] if transformer is None else [step for _, step in transformer.steps]
+    found = [step for step in steps if isinstance(step, TablePreprocessor)]
+    return [line for step in found for line in summary(step.decisions_)]
 
 
 def transformed(transformer: Pipeline | None, X: Any) -> Any:
