@@ -22,7 +22,7 @@ pytest.importorskip("jinja2")
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=a()>', "{{ 7 * 7 }}", "a&amp;b\u202e"]
 TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "pre", "section"}
 TAGS |= {"div", "table", "tr", "th", "td", "span", "img"}
-TAGS |= {"figure", "figcaption", "svg", "line", "rect", "text", "tbody"}
+TAGS |= {"ul", "li", "figure", "figcaption", "svg", "line", "rect", "text", "tbody"}
 VOID = {"meta", "img", "br"}
 
 
@@ -268,7 +268,7 @@ BROWSER = next(
 
 def browse(path, *options):
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    command += [f"--user-data-dir={path.parent / 'profile'}", "--window-size=1200,1600", *options]
+    command += [f"--user-data-dir={path.parent / 'profile'}", "--window-size=1200,2800", *options]
     done = subprocess.run([*command, path.as_uri()], capture_output=True, timeout=120)
     messages = done.stderr.decode(errors="replace")
     assert done.returncode == 0, messages

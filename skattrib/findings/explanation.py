@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from os import PathLike
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from .views import pixels
 __all__ = ["Explanation", "RowExplanation"]
 
 SHOWN_ROWS = 5  # in a terminal or notebook
+WIDTH = 100  # of notes in a terminal
 
 
 @dataclass(repr=False)
@@ -105,7 +107,7 @@ class Explanation(Sequence):
         return Explanation(self._query, found, self.notes, **options)
 
     def __repr__(self):
-        lines = [self._title(), *self.notes]
+        lines = [self._title(), *(line for note in self.notes for line in wrap(note, WIDTH))]
         for row in self._rows[:SHOWN_ROWS]:
             lines += ["", repr(row)]
         if len(self) > SHOWN_ROWS:
@@ -161,8 +163,8 @@ class Explanation(Sequence):
         if self._polars:
             import polars
 
-            lists = {k: v.tolist() if _is_object(v) else v for k, v in data.items()}
-            return polars.DataFrame(lists, strict=False)
+            columns = {name: list(v) if _is_object(v) else v for name, v in data.items()}
+            return polars.DataFrame(columns, strict=False)
         try:
             import pandas
         except ImportError as error:
@@ -290,7 +292,7 @@ def _image(rows, i, shape):
 
 
 def _is_object(values):
-    return getattr(getattr(values, "dtype", None), "kind", "") in "OU"
+    return isinstance(values, np.ndarray) and values.dtype.kind in "OU"
 
 
 def _html(title, rows, id_names, notes=(), n_more=0):
