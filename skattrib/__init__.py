@@ -18,7 +18,7 @@ from .explainers import (
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
-from .findings import find_label_issues
+from .findings import explain, find_label_issues
 from .gradients import mlp_gradients
 from .preprocessing import table_preprocessor
 
@@ -38,6 +38,7 @@ __all__ = [
     "SimilarityExplainer",
     "TRAKExplainer",
     "compare_explainers",
+    "explain",
     "fidelity_scorer",
     "find_label_issues",
     "instruction_set",
