@@ -115,8 +115,11 @@ def read_tables(
     """
     train = read_table(train_path, target, id_column, options)
     test = _read_test(test_path, train, target, id_column, options)
+    foreign = ""
     if train.y is not None and test.y is not None:
-        test.y = alike(test.y, train.y, test_path, train_path)
+        test.y, foreign = alike(test.y, train.y)
+    if foreign:
+        warnings.warn(f"{test_path}: {foreign}", stacklevel=2)
     preprocessor = table_preprocessor(missing=options.missing, decimal=train.decimal)
     try:
         X_train = preprocessor.fit_transform(train.frame)
@@ -132,7 +135,7 @@ def read_tables(
         data.table, data.sources = table.frame, sources
         data.ids, data.id_name = table.ids, table.id_name
     datasets[0].columns = summary(preprocessor.decisions_)
-    datasets[1].columns = preprocessor.unseen(test.frame)
+    datasets[1].columns = preprocessor.unseen(test.frame) + [foreign] * bool(foreign)
     return datasets
 
 

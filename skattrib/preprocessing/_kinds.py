@@ -102,7 +102,7 @@ class Dates(Kind):
 
     def names(self) -> list[str]:
         """Return names of the features."""
-        return [str(name) for name in self.encoder.all_outputs_]
+        return [*map(str, self.encoder.all_outputs_), f"{self.name}_total_seconds"]
 
     def read(self, column: Any) -> np.ndarray:
         """Return years, months, days, ... of shape (n, width), NaN where missing."""
@@ -121,7 +121,8 @@ class Dates(Kind):
                 f"{column[lost].iloc[0]!r} (rows: {lost.sum()}); "
                 "write them alike, or drop the column"
             )
-        return self.encoder.transform(dates).to_numpy(dtype=np.float64)
+        parts = self.encoder.transform(dates).to_numpy(dtype=np.float64)
+        return np.column_stack([parts, _seconds(dates)])
 
     def cleaned(self, column: Any) -> Any:
         """Return the column without texts that stand for a missing value."""
@@ -208,7 +209,8 @@ def _dates(column, name):
             kind.in_utc = True
     if getattr(kind.parser, "format_", None) is not None:
         kind.what = f"date ({kind.parser.format_})"
-    kind.encoder = DatetimeEncoder(add_weekday=True).fit(dates)
+    # its seconds are float32: a minute of our days is less than their spacing
+    kind.encoder = DatetimeEncoder(add_total_seconds=False, add_weekday=True).fit(dates)
     return kind
 
 
@@ -217,6 +219,14 @@ def in_utc(column: Any) -> Any:
     import pandas as pd
 
     return pd.to_datetime(column, format="ISO8601", utc=True)
+
+
+def _seconds(dates):
+    """Return the seconds since 1970."""
+    import pandas as pd
+
+    dates = pd.to_datetime(dates)
+    return (dates - pd.Timestamp(0, tz=dates.dt.tz)).dt.total_seconds().to_numpy()
 
 
 def factorized(column: Any) -> tuple[np.ndarray, list[str]]:
