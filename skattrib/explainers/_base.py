@@ -15,7 +15,7 @@ from sklearn.base import (
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays.checks import codes_of, plain_array
+from .._arrays.checks import check_same_rows, codes_of, plain_array
 from . import _scoring
 from ._validation import canonical, check_rows, output_config
 
@@ -67,6 +67,7 @@ class BaseExplainer(
 
     def _check_fitted_rows(self, X_train, y_train):
         """(X_train, codes) of rows that can be those given to `fit`."""
+        check_same_rows(X_train=X_train, y_train=y_train)
         X_train = check_rows(self, X_train)
         codes = codes_of(y_train, self.classes_, "label of y_train")
         n = self.n_samples_fit_
