@@ -21,6 +21,7 @@ FLOORS = {
     "_arrays.checks": -1,
     "_arrays.operations": -1,
     "_arrays.outputs": -1,
+    "_arrays.progress": -1,
     "_arrays.conjugate_gradients": -1,
     "_arrays": 0,
     "_svm._crammer_singer": 0,
@@ -278,7 +279,7 @@ def test_parallel_is_that_of_scikit_learn(module):
     assert used & {"joblib.Parallel", "joblib.delayed"} == set()
 
 
-OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2", "skrub")
+OPTIONAL = ("tqdm", "torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2", "skrub")
 
 
 @each

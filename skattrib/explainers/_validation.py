@@ -84,6 +84,8 @@ def check_training_data(estimator, X, y, classes=None):
 def check_regression_data(estimator, X, y):
     """Validated (X, targets in float64); rows as those of `check_training_data`."""
     check_features(X, "X")
+    check_same_rows(exactly=False, X=X, y=y)
+    estimator._fit_ids = index_ids(X, y)
     y = None if y is None else plain_array(y, "y")
     options = {"multi_output": True, "y_numeric": True, **LAYOUT}
     with np.errstate(invalid="ignore", over="ignore"):
