@@ -187,9 +187,7 @@ def conservation(maps: ArrayLike, values: ArrayLike) -> Bunch:
     _check_not_zero(values, "values")
     sums = maps.sum(axis=tuple(range(n, maps.ndim)), dtype=np.float64)
     shares = sums / values
-    return Bunch(
-        mean=float(shares.mean()), error=float(np.abs(shares - 1).max()), shares=shares
-    )
+    return Bunch(mean=float(shares.mean()), error=float(np.abs(shares - 1).max()), shares=shares)
 
 
 def _check_not_zero(values, name):

@@ -246,7 +246,10 @@ class PixelMapDisplay(Display):
         if test is not None:
             test = _as_shown(plain_array(test, "test_image", float)[None], "test_image", 3)[0]
         shown = {"values": values, "train_images": images, "test_image": test}
-        for name, like in (("train_maps", images), ("test_maps", None if test is None else test[None])):
+        for name, like in (
+            ("train_maps", images),
+            ("test_maps", None if test is None else test[None]),
+        ):
             maps = getattr(self, name)
             if maps is not None:
                 maps = plain_array(maps, name, float)
@@ -265,7 +268,9 @@ class PixelMapDisplay(Display):
             shown[name] = None if share is None else plain_array(share, name, float)
         for name in ("train_images", "names", "labels", "train_share", "test_share"):
             if shown[name] is not None and len(shown[name]) != k:
-                raise ValueError(f"{name} has {len(shown[name])} entries; expected {k}, one a value.")
+                raise ValueError(
+                    f"{name} has {len(shown[name])} entries; expected {k}, one a value."
+                )
         return shown
 
 
@@ -277,7 +282,9 @@ def check_maps(maps, row, rows, tokens):
             f"{type(maps).__name__}."
         )
     if maps.tokens != tokens:
-        kind, other = ("tokens", "TokenMapDisplay") if maps.tokens else ("images", "PixelMapDisplay")
+        kind, other = (
+            ("tokens", "TokenMapDisplay") if maps.tokens else ("images", "PixelMapDisplay")
+        )
         raise ValueError(f"these are maps over {kind}: use {other}.")
     m = len(maps.indices)
     if not isinstance(row, Integral) or isinstance(row, bool) or not 0 <= row < m:

@@ -157,7 +157,9 @@ def _marked(tokens, maps, k, side):
     pairs = []
     for words, numbers in zip(tokens, maps, strict=True):
         if isinstance(words, str):
-            raise ValueError(f"{side}_tokens must be lists of str, got the str {words!r}: cut it up.")
+            raise ValueError(
+                f"{side}_tokens must be lists of str, got the str {words!r}: cut it up."
+            )
         numbers = plain_array(numbers, f"{side}_maps", float)
         if numbers.ndim != 1 or len(numbers) < len(words) or not np.isfinite(numbers).all():
             raise ValueError(

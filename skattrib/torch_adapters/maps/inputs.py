@@ -52,7 +52,9 @@ class Inputs:
     def rows(self, indices):
         """A Batch of some rows."""
         if not self.arrays:
-            return self.unpacked(self.collate([self.items[int(i)] for i in indices])).without_labels()
+            return self.unpacked(
+                self.collate([self.items[int(i)] for i in indices])
+            ).without_labels()
         parts = {n: self._taken(values, indices) for n, values in self.parts.items()}
         return make_batch(parts if self.is_mapping else tuple(parts.values()), None)
 
