@@ -126,6 +126,7 @@ def compare_explainers(
         average_rank : ndarray of shape (n_explainers,)
             Mean over those metrics that the explainer has; NaN if it has none that is ranked.
         n_test : int
+            Test rows.
 
     Raises
     ------

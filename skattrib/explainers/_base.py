@@ -289,10 +289,58 @@ class BaseExplainer(
         ValueError
             For indices that are not training rows or of the wrong shape.
         """
+        X, shape, pairs = self._check_pairs(X, indices, target)
+        return _scoring.of_pairs(self._kernel().shares(X, pairs), shape, X)
+
+    def directions(
+        self, X, indices, *, target=None, side: str = "test"
+    ) -> np.ndarray | sp.csr_array:
+        """Gradients of the attributions of chosen training rows by the features of either row.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        indices : int array of shape (n_samples, k)
+            Training rows, such as `top_k` returns.
+        target : as in `attribute`
+        side : {"test", "train"}
+            Whose features are meant: those of the row of X, or of the training row.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, k, n_features), or for CSR rows CSR of (n_samples * k, ...)
+            Its product with the row's own features is ``attribute(X)[j, indices[j, q]]``, in
+            [j, q] or in row ``j * k + q``, but for the share of an intercept, where attributions
+            have one: feature by feature it is `decompose`. Sent back through the network whose
+            features the rows are, it says which of its inputs carry the attribution.
+
+        Raises
+        ------
+        ValueError
+            For indices that are not training rows or of the wrong shape, and for a side that
+            attributions are not linear in.
+
+        Notes
+        -----
+        Coefficients are held fixed: of DualView and representer points the duals, and of a cosine
+        both norms, without which the gradient would be perpendicular to the row and carry nothing
+        of the attribution. Attributions of influence are linear in the test row alone, those of an
+        exemplar SVM in the training row alone, whose features `decompose` then means; TRAK's in
+        both gradients, of which `decompose` means the training row's.
+        """
+        X, shape, pairs = self._check_pairs(X, indices, target)
+        if not (isinstance(side, str) and side in ("test", "train")):
+            raise ValueError(f"side must be 'test' or 'train', got {side!r}")
+        return _scoring.of_pairs(self._kernel().directions(X, pairs, side), shape, X)
+
+    def _check_pairs(self, X, indices, target):
+        """Checked rows, the shape of indices, and the pairs that they make."""
         X = self._check_rows(X)
         indices = plain_array(indices, "indices")
         if indices.ndim != 2 or len(indices) != X.shape[0] or indices.dtype.kind not in "iu":
             raise ValueError(f"indices must be integers of shape ({X.shape[0]}, k)")
         if indices.size and not 0 <= indices.min() <= indices.max() < self.n_samples_fit_:
             raise ValueError(f"indices must be training rows, 0..{self.n_samples_fit_ - 1}")
-        return self._kernel().shares(X, indices, self._check_target(X, target))
+        target = self._check_target(X, target)
+        tests = np.repeat(np.arange(X.shape[0]), indices.shape[1])
+        return X, indices.shape, _scoring.Pairs(tests, indices.ravel().astype(np.intp), target)

@@ -81,19 +81,28 @@ class AveragedKernel(_scoring.Kernel):
             out += weight * kernel.aggregate(part, target, weights)
         return out
 
-    def shares(self, X, indices, target):
-        """The members' shares, each in its columns."""
-        if sp.issparse(X):
-            out = sp.csr_array((indices.size, X.shape[1]), dtype=X.dtype)
-            for kernel, part, columns, weight in self._each(X):
-                own = sp.coo_array(kernel.shares(part, indices, target))
-                at = own.coords[0], np.arange(X.shape[1])[columns][own.coords[1]]
-                out += X.dtype.type(weight) * sp.csr_array((own.data, at), shape=out.shape)
-            return out
-        out = np.zeros((*indices.shape, X.shape[1]), dtype=X.dtype)
+    def directions(self, X, pairs, side):
+        """The members' directions, each in its columns."""
         for kernel, part, columns, weight in self._each(X):
-            out[:, :, columns] += X.dtype.type(weight) * kernel.shares(part, indices, target)
-        return out
+            yield from _placed(kernel.directions(part, pairs, side), columns, weight, X.shape[1])
+
+    def shares(self, X, pairs):
+        """The members' shares, each in its columns."""
+        for kernel, part, columns, weight in self._each(X):
+            yield from _placed(kernel.shares(part, pairs), columns, weight, X.shape[1])
+
+
+def _placed(found, columns, weight, d):
+    """Weighted rows of pairs as wide as those of all members."""
+    for at, rows in found:
+        if sp.issparse(rows):
+            rows = sp.coo_array(rows)
+            places = rows.coords[0], np.arange(d)[columns][rows.coords[1]]
+            yield at, sp.coo_array((weight * rows.data, places), shape=(len(at), d))
+            continue
+        out = np.zeros((len(at), d))
+        out[:, columns] = weight * rows
+        yield at, out
 
 
 def columns_of(X, columns):

@@ -35,11 +35,11 @@ class MLPKernel(TRAKKernel):
         """The training rows themselves are not kept."""
         return []
 
-    def shares(self, X, indices, target):
+    def directions(self, X, pairs, side):
         """Attributions run through the weights of the networks."""
         raise ValueError(
-            "decompose needs a linear head: attributions to networks are sums over all their "
-            "weights, not over the columns of X"
+            "decompose and directions need a linear head: attributions to networks are sums over "
+            "all their weights, not over the columns of X"
         )
 
 
