@@ -58,8 +58,8 @@ def deletion(
 
         shares : ndarray of shape (s,)
         left : ndarray of shape (s,)
-            ``function(blanked) / function(X)``, the mean over inputs: the lower, the better the maps
-            name the pixels that matter. Where a value is negative, its lowest pixels are blanked.
+            ``function(blanked) / function(X)``, the mean over inputs: the lower, the better the
+            maps name the pixels that matter. Of negative values the lowest pixels are blanked.
         each : ndarray of shape (n, s)
             The same of each input.
         low, high : :class:`~sklearn.utils.Bunch`
@@ -177,16 +177,15 @@ def conservation(maps: ArrayLike, values: ArrayLike) -> Bunch:
     >>> conservation([[1.0, 2.0], [3.0, -1.0]], [4.0, 2.0]).shares
     array([0.75, 1.  ])
     """
-    maps, values = check_finite(maps, "maps"), check_finite(values, "values")
-    n = values.ndim
-    if not n or not values.size or maps.ndim <= n or maps.shape[:n] != values.shape:
+    M, given = check_finite(maps, "maps"), check_finite(values, "values")
+    n = given.ndim
+    if not n or not given.size or M.ndim <= n or M.shape[:n] != given.shape:
         raise ValueError(
-            f"maps has shape {maps.shape} and values {values.shape}; expected a map over one or "
-            "more pixels for each value."
+            f"maps has shape {M.shape} and values {given.shape}; expected a map over one or more "
+            "pixels for each value."
         )
-    _check_not_zero(values, "values")
-    sums = maps.sum(axis=tuple(range(n, maps.ndim)), dtype=np.float64)
-    shares = sums / values
+    _check_not_zero(given, "values")
+    shares = M.sum(axis=tuple(range(n, M.ndim)), dtype=np.float64) / given
     return Bunch(mean=float(shares.mean()), error=float(np.abs(shares - 1).max()), shares=shares)
 
 
@@ -241,8 +240,8 @@ class _Changed:
         valid = isinstance(axis, (int, np.integer)) and not isinstance(axis, bool)
         if not valid or not -ndim < axis < ndim or axis % ndim == 0 or ndim < 3:
             raise ValueError(
-                f"channel_axis is {axis!r}; expected None or an axis of X after the first, of inputs "
-                "with channels."
+                f"channel_axis is {axis!r}; expected None or an axis of X after the first, of "
+                "inputs with channels."
             )
         return int(axis) % ndim
 

@@ -257,8 +257,8 @@ class PixelMapDisplay(Display):
                     raise ValueError("test_maps need test_image, which they are drawn over.")
                 if maps.shape != (k, *like.shape[1:3]) or not np.isfinite(maps).all():
                     raise ValueError(
-                        f"{name} must be finite numbers of shape {(k, *like.shape[1:3])}, one map an "
-                        f"image; got shape {maps.shape}."
+                        f"{name} must be finite numbers of shape {(k, *like.shape[1:3])}, one map "
+                        f"an image; got shape {maps.shape}."
                     )
             shown[name] = maps
         names = [f"pair {q}" for q in range(k)] if self.names is None else list(self.names)
@@ -311,8 +311,8 @@ def _as_shown(images, name, ndim):
     """Images (n, height, width[, 3]) within 0..1, all by one scale."""
     if images.ndim not in (ndim, ndim + 1) or 0 in images.shape or not np.isfinite(images).all():
         raise ValueError(
-            f"{name} must be finite numbers, images of (height, width) or (height, width, channels) "
-            f"each; got shape {images.shape}."
+            f"{name} must be finite numbers, images of (height, width) or (height, width, "
+            f"channels) each; got shape {images.shape}."
         )
     if images.ndim == ndim + 1 and images.shape[-1] != 3:
         images = images.mean(axis=-1)

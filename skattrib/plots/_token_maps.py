@@ -151,8 +151,8 @@ def _marked(tokens, maps, k, side):
     tokens = list(tokens)
     if len(tokens) != k or len(maps) != k:
         raise ValueError(
-            f"there are {len(tokens)} lists of {side} tokens and {len(maps)} maps; expected {k}, one "
-            "a value."
+            f"there are {len(tokens)} lists of {side} tokens and {len(maps)} maps; expected {k}, "
+            "one a value."
         )
     pairs = []
     for words, numbers in zip(tokens, maps, strict=True):
@@ -163,8 +163,8 @@ def _marked(tokens, maps, k, side):
         numbers = plain_array(numbers, f"{side}_maps", float)
         if numbers.ndim != 1 or len(numbers) < len(words) or not np.isfinite(numbers).all():
             raise ValueError(
-                f"a map of the {side} side has shape {numbers.shape}; expected finite numbers, one a "
-                f"token of {len(words)}."
+                f"a map of the {side} side has shape {numbers.shape}; expected finite numbers, one "
+                f"a token of {len(words)}."
             )
         pairs.append(([str(word) for word in words], numbers[: len(words)]))
     largest = max((np.abs(numbers).max(initial=0.0) for _, numbers in pairs)) or 1.0

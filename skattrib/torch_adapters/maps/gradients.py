@@ -41,17 +41,19 @@ class Embeddings:
     def __init__(self, features, batch):
         self.features = features
         found = set()
+
+        def note(module, args, kwargs, result):
+            if self._are_ids(args, batch):
+                found.add(module)
+
         with contextlib.ExitStack() as stack:
-            for module in features.module.modules():
-                if isinstance(module, nn.Embedding):
-
-                    def note(module, args, kwargs, result):
-                        if self._are_ids(args, batch):
-                            found.add(module)
-
-                    stack.enter_context(hooked(module, note))
+            known = [m for m in features.module.modules() if isinstance(m, nn.Embedding)]
+            for module in known:
+                stack.enter_context(hooked(module, note))
             with torch.no_grad():
-                features(batch)
+                # without one, who knows what it makes of integers
+                if known:
+                    features(batch)
         if len(found) != 1:
             raise ValueError(
                 f"X holds {batch.tensors[0].dtype}, and {len(found) or 'no'} torch.nn.Embedding of "

@@ -1,9 +1,9 @@
 """Layer-wise relevance propagation: hooks that make the gradients of layers relevance rules.
 
-With gradients g, the relevance of values x is x g. ReLU, pools, sums and whatever else is homogeneous
-of degree one hand it on as autograd does. A linear layer y = Wx + b with the rule z(x), which is a
-sum of some of the terms of Wx + b, becomes z(x) (y / z) with the ratio held fixed: its value is y,
-and x times its gradient is x (dz/dx) (y g / z), which is the rule.
+With gradients g, the relevance of values x is x g. ReLU, pools, sums and whatever else is
+homogeneous of degree one hand it on as autograd does. A linear layer y = Wx + b with the rule z(x),
+which is a sum of some of the terms of Wx + b, becomes z(x) (y / z) with the ratio held fixed: its
+value is y, and x times its gradient is x (dz/dx) (y g / z), which is the rule.
 """
 
 import contextlib
@@ -20,16 +20,18 @@ NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 OTHERWISE = "method='gradient' takes any network"
 
 # nodes of autograd that hand relevance on
-NATIVE = frozenset(
-    "Relu LeakyRelu PreluKernel Abs Add Sub Neg Mul Div Mean Sum Max Amax "
-    "MaxPool2DWithIndices MaxPool3DWithIndices AdaptiveMaxPool2D AdaptiveMaxPool3D "
-    "AvgPool2D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D "
-    "View UnsafeView ReshapeAlias Alias Clone ToCopy Permute Transpose T Squeeze Unsqueeze "
-    "Expand Repeat Slice Select Index IndexSelect Cat Stack Split SplitWithSizes Unbind Flip Roll "
-    "ConstantPadNd ReflectionPad1D ReflectionPad2D ReflectionPad3D ReplicationPad1D "
-    "ReplicationPad2D ReplicationPad3D PixelShuffle PixelUnshuffle UpsampleNearest1D "
-    "UpsampleNearest2D UpsampleNearest3D UpsampleBilinear2D".split()
-)
+NATIVE = {
+    *("Relu", "LeakyRelu", "PreluKernel", "Abs", "Add", "Sub", "Neg", "Mul", "Div"),
+    *("Mean", "Sum", "Max", "Amax", "MaxPool2DWithIndices", "MaxPool3DWithIndices"),
+    *("AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "AvgPool2D", "AvgPool3D"),
+    *("AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "UpsampleNearest1D", "UpsampleNearest2D"),
+    *("UpsampleNearest3D", "UpsampleBilinear2D", "PixelShuffle", "PixelUnshuffle"),
+    *("ConstantPadNd", "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D"),
+    *("ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "Flip", "Roll"),
+    *("View", "UnsafeView", "ReshapeAlias", "Alias", "Clone", "ToCopy", "Permute", "Transpose"),
+    *("T", "Squeeze", "Unsqueeze", "Expand", "Repeat", "Slice", "Select", "Index", "IndexSelect"),
+    *("Cat", "Stack", "Split", "SplitWithSizes", "Unbind"),
+}
 # what stands for layers that hooks have not seen
 UNSEEN = {"Convolution", "Addmm", "Mm", "Bmm", "Baddbmm", "Linear", "MkldnnLinear"}
 
@@ -215,11 +217,10 @@ def _check_graph(node, run, bias):
             raise ValueError(
                 f"lrp has no rule for a {name} of two values that both depend on X: {OTHERWISE}"
             )
-        constant = name in ("Add", "Sub") and varying < 2
-        if constant and not bias or name == "ConstantPadNd" and getattr(node, "_saved_value", 0):
+        if name in ("Add", "Sub", "Cat", "Stack") and varying < len(following) and not bias:
             raise ValueError(
-                f"the network adds a constant ({name}), which takes a share as a bias does, so that "
-                "bias=False cannot hold: add it to X before, or give bias=True"
+                f"the network adds a constant ({name}), which takes a share as a bias does, so "
+                "that bias=False cannot hold: add it to X before, or give bias=True"
             )
         stack.extend(following)
     run.skipped -= {layer for layer, *_, made in run.waiting.values() if made in visited}

@@ -83,7 +83,7 @@ def _evaluating(module):
 def as_module(features):
     """A module that makes rows (b, d) of inputs."""
     if isinstance(features, TorchFeatures):
-        return _Layer(features)
+        return Layer(features)
     if isinstance(features, nn.Module):
         return unwrapped(features)
     if not callable(features) or isinstance(features, type):
@@ -92,10 +92,10 @@ def as_module(features):
             "features must be a torch.nn.Module, a function from inputs to rows of features, or a "
             f"TorchFeatures, got {kind}"
         )
-    return _Function(features)
+    return Function(features)
 
 
-class _Function(nn.Module):
+class Function(nn.Module):
     """A function; of a module, if it is a method of one."""
 
     def __init__(self, function):
@@ -106,24 +106,22 @@ class _Function(nn.Module):
             self.owner = owner
 
     def forward(self, *inputs, **more):
+        """What the function returns."""
         return self.function(*inputs, **more)
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
     """What TorchFeatures reads of a network."""
 
     def __init__(self, features):
         super().__init__()
         # which checks the layer
         tap = features._tap()
-        self.network, self.pool, self.at, self.layer = (
-            tap.network.module,
-            tap.pool,
-            tap.at,
-            tap.layer,
-        )
+        self.network, self.pool = tap.network.module, tap.pool
+        self.at, self.layer = tap.at, tap.layer
 
     def forward(self, *inputs, **more):
+        """Outputs or inputs of the layer."""
         found = []
 
         def hook(module, args, kwargs, result):
@@ -178,7 +176,7 @@ class Features:
         self.closed = next(module.parameters(), None) is None
         if self.closed:
             # a function whose network, if any, cannot be seen: rows decide on device and type
-            module = _Function(module)
+            module = Function(module)
             module.anchor = nn.Parameter(torch.empty(0), requires_grad=False)
         self.network = Network(module)
         self.module = self.network.module

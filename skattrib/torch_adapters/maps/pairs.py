@@ -59,10 +59,11 @@ class Pairs:
         else:
             self.inputs = Embeddings(self.network, batch)
         phi = self._features(self.X, np.arange(self.X.n))
-        check_alone(self._features(self.X, [0]), phi[:1], 0, "features")
+        alone, first = self._features(self.X, [0]), phi[:1]
         phi = phi.cpu().numpy()
         self.to_test, self.to_train = self._directions(phi)
         self._check_rows()
+        check_alone(alone, first, 0, "features")
         own = self.to_test if self.to_test is not None else self.to_train
         other = phi[:, None]
         if self.to_test is None:

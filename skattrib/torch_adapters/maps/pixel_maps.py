@@ -1,5 +1,6 @@
-"""Maps of attributions over the inputs of a network: which pixels tie a training row to a test row."""
+"""Maps of attributions over the inputs of a network: the pixels that tie two rows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Real
 
@@ -41,6 +42,7 @@ class PixelMaps:
     train_inputs : ndarray of shape (m, k, ...)
         The same of the training rows.
     method : str
+        Its name; of a callable followed by brackets.
     tokens : bool
         Whether the maps are over tokens; their last axis is that of the embedding.
     """
@@ -125,7 +127,8 @@ def pixel_maps(
         "lrp": layer-wise relevance propagation. "gradient": gradients of the attribution, the
         mean of several with noise (SmoothGrad). "integrated_gradients": from inputs, or embeddings,
         of zero. Advice: "gradient" for networks with residual connections and for tokens.
-        A callable takes a `PairModule` of one pair and one input (1, ...), and returns the map.
+        A callable takes a `PairModule` of one pair and one input (1, ...), and returns a map of the
+        same shape in the unit of the attribution.
     n_samples : int, default=32
         Noisy inputs of "gradient", or points of "integrated_gradients".
     noise : float, default=0.1
@@ -213,29 +216,25 @@ def pixel_maps(
         raise ValueError(f"method must be one of {METHODS}, or a callable; got {method!r}")
     check_integer(n_samples, "n_samples", 1)
     check_integer(batch_size, "batch_size", 1)
-    if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 <= noise < np.inf:
+    if isinstance(noise, bool) or not isinstance(noise, Real) or not 0 <= float(noise) < np.inf:
         raise ValueError(f"noise must be a number from 0 on, got {noise!r}")
-    if callable(method):
-        name = getattr(method, "__name__", type(method).__name__)
-    else:
-        name = method
     pairs = Pairs(explainer, features, X, X_train, indices, target, batch_size)
     with pairs.network.evaluating(), torch.enable_grad():
         pairs.find(remainder)
-        if callable(method) or method == "lrp":
-            if pairs.inputs.tokens:
-                raise ValueError(f"method {name!r} is for images: of tokens use 'gradient'")
-            engine = (
-                ByPair(features, method)
-                if callable(method)
-                else Relevance(pairs.network, conv, first, bias)
-            )
+        if pairs.inputs.tokens and method not in METHODS[1:]:
+            raise ValueError(f"method {method!r} is for images: of tokens use 'gradient'")
+        engine: Callable
+        if method == "lrp":
+            engine = Relevance(pairs.network, conv, first, bias)
+        elif method == "gradient":
+            points = noisy(n_samples, noise, draw_seed(random_state)) if noise else single
+            engine = Gradient(pairs.inputs, points, batch_size)
         elif method == "integrated_gradients":
             engine = Gradient(pairs.inputs, integrated(n_samples), batch_size, times=True)
         else:
-            points = noisy(n_samples, noise, draw_seed(random_state)) if noise else single
-            engine = Gradient(pairs.inputs, points, batch_size)
+            engine = ByPair(features, method)
         test, train, rest, inputs, train_inputs = pairs.maps(engine)
+    named = isinstance(method, str)
     maps = PixelMaps(
         test=test,
         train=train,
@@ -246,7 +245,7 @@ def pixel_maps(
         train_share=None,
         inputs=inputs,
         train_inputs=train_inputs,
-        method=name,
+        method=method if named else f"{getattr(method, '__name__', type(method).__name__)}()",
         tokens=pairs.inputs.tokens,
     )
     shares = {
