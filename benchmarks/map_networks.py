@@ -33,9 +33,8 @@ class Block(nn.Module):
     def __init__(self, inside, out, stride):
         super().__init__()
         self.conv1 = nn.Conv2d(inside, out, 3, stride, 1, bias=False)
-        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.norm1, self.norm2 = nn.BatchNorm2d(out), nn.BatchNorm2d(out)
-        self.relu = nn.ReLU(inplace=True)
+        self.norm1, self.relu = nn.BatchNorm2d(out), nn.ReLU(inplace=True)
+        self.conv2, self.norm2 = nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out)
         short = nn.Conv2d(inside, out, 1, stride, bias=False), nn.BatchNorm2d(out)
         self.short = nn.Identity() if inside == out else nn.Sequential(*short)
 

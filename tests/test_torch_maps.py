@@ -373,7 +373,7 @@ def test_networks_are_not_touched_by_failures():
 
 
 def refused(match, kind=ValueError, case=None, **changes):
-    case = case or Case()
+    case, changes = case or Case(), PLAIN | changes
     names = "explainer", "features", "X", "X_train", "indices"
     given = dict(zip(names, case.arguments(), strict=True)) | changes
     with pytest.raises(kind, match=match):

@@ -104,6 +104,9 @@ class Gradient:
         Whether the sum is multiplied by the values.
     """
 
+    # features are those of the points
+    rows = None
+
     def __init__(self, inputs, points, batch_size, times=False):
         self.inputs, self.points, self.batch_size, self.times = inputs, points, batch_size, times
 

@@ -48,6 +48,11 @@ class Relevance:
         Rule of the layers that see the input, if another.
     bias : bool
         Whether biases take their share.
+
+    Attributes
+    ----------
+    rows : Tensor
+        Features of the last values.
     """
 
     def __init__(self, features, conv="zplus", first=None, bias=True):
@@ -75,6 +80,7 @@ class Relevance:
             )
         _check_graph(rows.grad_fn, run, self.bias)
         self.folded |= run.skipped
+        self.rows = rows.detach()
         found = backward(rows, (leaf, run.carrier), G)
         return leaf.detach() * found[0] + found[1]
 
@@ -147,8 +153,8 @@ class _Run:
             bias = bias if self.relevance.bias else None
             z = _plus(apply, x, weight, bias) if rule == "zplus" else apply(x, weight, bias)
             total = z.detach()
-        sign = torch.where(total < 0, -1.0, 1.0).to(total.dtype)
-        z = z * (y.detach() / (total + EPSILON * sign))
+        # away from zero, on its own side
+        z = z * (y.detach() / (total + torch.where(total < 0, -EPSILON, EPSILON)))
         # the value is y to the last bit
         out = y.detach() + (z - z.detach())
         self.nodes[out.grad_fn] = source.grad_fn
@@ -183,7 +189,7 @@ def _flat(layer, source, apply):
     """Sums over the inputs of each output, and how many these are."""
     groups = getattr(layer, "groups", 1)
     ones = torch.ones_like(layer.weight[:groups])
-    z, total = (apply(values, ones, None) for values in (source, torch.ones_like(source)))
+    z, total = (apply(values, ones, None) for values in (source, torch.ones_like(source[:1])))
     if groups > 1:
         axis, each = -(layer.weight.ndim - 1), len(layer.weight) // groups
         z, total = (t.repeat_interleave(each, dim=axis) for t in (z, total.detach()))

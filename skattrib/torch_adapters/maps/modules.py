@@ -145,6 +145,8 @@ class ByPair:
         Of a PairModule and one input (1, ...) makes the map.
     """
 
+    rows = None
+
     def __init__(self, features, method):
         self.features, self.method = features, method
 

@@ -58,17 +58,14 @@ class Pairs:
             self.inputs = Pixels(self.network)
         else:
             self.inputs = Embeddings(self.network, batch)
-        phi = self._features(self.X, np.arange(self.X.n))
-        alone, first = self._features(self.X, [0]), phi[:1]
-        phi = phi.cpu().numpy()
+        self.phi = self._features(self.X, np.arange(self.X.n))
+        phi = self.phi.cpu().numpy()
         self.to_test, self.to_train = self._directions(phi)
-        self._check_rows()
-        check_alone(alone, first, 0, "features")
-        own = self.to_test if self.to_test is not None else self.to_train
-        other = phi[:, None]
-        if self.to_test is None:
-            other = self.train_features[self.place]
-        self.values = np.einsum("jqd,jqd->jq", own, np.broadcast_to(other, own.shape), dtype=float)
+        own, other = self.to_test, phi[:, None]
+        if own is None:
+            own, rows = self.to_train, self.indices.ravel()
+            other = self._features(self.X_train, rows).cpu().numpy().reshape(own.shape)
+        self.values = (own * other).sum(axis=2, dtype=np.float64)
         self.to_output = self._of_output(phi) if remainder else None
 
     def _batch(self, inputs, rows):
@@ -96,24 +93,22 @@ class Pairs:
             raise errors[0]
         return found
 
-    def _check_rows(self):
+    def _check_rows(self, found, rows):
         """Refuse features of training inputs that are not the rows that were fitted on."""
-        distinct, place = np.unique(self.indices, return_inverse=True)
-        self.place = place.reshape(self.indices.shape)
-        found = self.train_features = self._features(self.X_train, distinct).cpu().numpy()
         kernel = self.explainer._kernel()
-        known = np.isin(distinct, kernel.support)
-        stored = full(kernel.vectors[np.searchsorted(kernel.support, distinct[known])])
+        at = np.minimum(np.searchsorted(kernel.support, rows), len(kernel.support) - 1)
+        known = kernel.support[at] == rows
+        stored = full(kernel.vectors[at[known]])
         scale = np.abs(stored).max(axis=1, initial=np.finfo(np.float32).tiny)
-        error = np.abs(found[known] - stored).max(axis=1) / scale
+        error = np.abs(found.cpu().numpy()[known] - stored).max(axis=1, initial=0.0) / scale
         wrong = ~(error <= TOLERANCE)
         if wrong.any():
+            first = wrong.argmax()
             raise ValueError(
-                f"features of X_train[{distinct[known][wrong.argmax()]}] are not the row that "
-                f"explainer was fitted on (relative difference {error[wrong.argmax()]:.1g}): give "
-                "the network as it was, rows of X_train in the same order, and with features all "
-                "that was done to its output, such as a scaler; rows made in training mode are "
-                "others each time"
+                f"features of X_train[{rows[known][first]}] are not the row that explainer was "
+                f"fitted on (relative difference {error[first]:.1g}): give the network as it was, "
+                "X_train in the order of fitting, and with features all that was done to its "
+                "output, such as a scaler; in training mode features are others each time"
             )
 
     def _of_output(self, phi):
@@ -131,50 +126,60 @@ class Pairs:
         coef = np.concatenate([-0.5 * coef, 0.5 * coef]) if len(coef) == 1 else coef
         return (weights @ coef)[:, None]
 
-    def maps(self, engine):
-        """Maps of the test rows, of the rest, and of the training rows; what they are over.
+    def train_maps(self, engine):
+        """Maps of the training rows, (m, k, ...), or None, and what they are over.
 
-        `engine` makes (q, b, ...) of a batch, its values (b, ...) and directions (q, b, d).
+        `engine` makes (q, b, ...) of a batch, its values (b, ...) and directions (q, b, d), and
+        keeps the features of the values in `rows`, if it comes by them.
         """
         m, k = self.indices.shape
-        test = rest = train = None
-        inputs, train_inputs = [], []
-        G = self.to_test
-        if self.to_output is not None:
-            G = np.concatenate([G, self.to_output], axis=1)
-        found = []
-        for start, stop in self._steps(m, k + 1):
-            batch = self._batch(self.X, range(start, stop))
-            values = self.inputs.values(batch)
-            inputs.append(values)
-            if G is not None:
-                found.append(engine(batch, values, self._cotangents(G[start:stop])).transpose(0, 1))
-        if found:
-            test = _numpy(found)
-            test, rest = test[:, :k], test[:, k:].sum(axis=1)
-            rest = None if self.to_output is None else rest - test.sum(axis=1)
-        found = []
-        rows = self.indices.ravel()
+        found, inputs, rows = [], [], self.indices.ravel()
         G = None if self.to_train is None else self.to_train.reshape(m * k, 1, -1)
         for start, stop in self._steps(m * k, 1):
             batch = self._batch(self.X_train, rows[start:stop])
-            values = self.inputs.values(batch)
-            train_inputs.append(values)
+            inputs.append(self.inputs.values(batch))
+            made = None
             if G is not None:
-                found.append(engine(batch, values, self._cotangents(G[start:stop]))[0])
-        train_inputs = _numpy(train_inputs)
-        shape = m, k, *train_inputs.shape[1:]
-        if found:
-            train = _numpy(found).reshape(shape)
-        return test, train, rest, _numpy(inputs), train_inputs.reshape(shape)
+                found.append(engine(batch, inputs[-1], _cotangents(G[start:stop]))[0])
+                made = engine.rows
+            if made is None:
+                with torch.no_grad():
+                    made = self.network(batch)
+            self._check_rows(made, rows[start:stop])
+        over = _numpy(inputs)
+        shape = m, k, *over.shape[1:]
+        return _numpy(found).reshape(shape) if found else None, over.reshape(shape)
+
+    def test_maps(self, engine):
+        """Maps of the test rows, (m, k, ...), and of the rest, or None; what they are over."""
+        m, k = self.indices.shape
+        if m > 1:
+            check_alone(self._features(self.X, [0]), self.phi[:1], 0, "features")
+        found, inputs, G = [], [], self.to_test
+        if self.to_output is not None:
+            G = np.concatenate([G, self.to_output], axis=1)
+        for start, stop in self._steps(m, k + 1):
+            batch = self._batch(self.X, range(start, stop))
+            inputs.append(self.inputs.values(batch))
+            if G is not None:
+                maps = engine(batch, inputs[-1], _cotangents(G[start:stop]))
+                found.append(maps.transpose(0, 1))
+        over = _numpy(inputs)
+        if not found:
+            return None, None, over
+        maps = _numpy(found)
+        chosen, whole = maps[:, :k], maps[:, k:]
+        rest = None if self.to_output is None else whole[:, 0] - chosen.sum(axis=1)
+        return chosen, rest, over
 
     def _steps(self, n, each):
         step = max(1, self.batch_size // each)
         return [(start, min(start + step, n)) for start in range(0, n, step)]
 
-    def _cotangents(self, G):
-        """Directions (b, q, d) as a tensor (q, b, d)."""
-        return torch.as_tensor(G).transpose(0, 1)
+
+def _cotangents(G):
+    """Directions (b, q, d) as a tensor (q, b, d)."""
+    return torch.as_tensor(G).transpose(0, 1)
 
 
 def _numpy(parts):

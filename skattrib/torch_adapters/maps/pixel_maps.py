@@ -233,7 +233,8 @@ def pixel_maps(
             engine = Gradient(pairs.inputs, integrated(n_samples), batch_size, times=True)
         else:
             engine = ByPair(features, method)
-        test, train, rest, inputs, train_inputs = pairs.maps(engine)
+        train, train_inputs = pairs.train_maps(engine)
+        test, rest, inputs = pairs.test_maps(engine)
     named = isinstance(method, str)
     maps = PixelMaps(
         test=test,
