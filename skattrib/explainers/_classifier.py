@@ -77,4 +77,3 @@ class ClassifierExplainer(ClassifierMixin, BaseExplainer):
         raise ValueError(
             f"{type(self).__name__} has no logits: target must be one label or one label a row"
         )
-
