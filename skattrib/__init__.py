@@ -19,8 +19,9 @@ from .explainers import (
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
-from .findings import find_label_issues, misclassifications
+from .findings import explain, find_label_issues, misclassifications
 from .gradients import mlp_gradients
+from .preprocessing import table_preprocessor
 
 __version__ = "0.1.0"
 
@@ -39,10 +40,12 @@ __all__ = [
     "SimilarityExplainer",
     "TRAKExplainer",
     "compare_explainers",
+    "explain",
     "fidelity_scorer",
     "find_label_issues",
     "instruction_set",
     "misclassifications",
     "mlp_gradients",
     "sparsest_within_one_standard_error",
+    "table_preprocessor",
 ]

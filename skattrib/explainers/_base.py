@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays.checks import plain_array
+from .._arrays.checks import plain_array, refuse_network
 from . import _scoring
 from ._validation import check_rows, output_config
 
@@ -49,6 +49,10 @@ class BaseExplainer(
         shown = BaseEstimator._get_fitted_attr_html(SimpleNamespace(**vars(self)), doc_link)
         shown.estimator_class = type(self)
         return shown
+
+    def _validate_params(self):
+        refuse_network(getattr(self, "estimator", None))
+        super()._validate_params()
 
     @property
     def _n_features_out(self):

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import ClassifierMixin
 
-from .._arrays.checks import codes_of, plain_array
+from .._arrays.checks import check_same_rows, codes_of, plain_array
 from . import _scoring
 from ._base import BaseExplainer
 from ._validation import canonical, check_rows
@@ -20,6 +20,7 @@ class ClassifierExplainer(ClassifierMixin, BaseExplainer):
 
     def _check_fitted_rows(self, X_train, y_train):
         """(X_train, codes) of rows that can be those given to `fit`."""
+        check_same_rows(X_train=X_train, y_train=y_train)
         X_train = check_rows(self, X_train)
         codes = codes_of(y_train, self.classes_, "label of y_train")
         n = self.n_samples_fit_

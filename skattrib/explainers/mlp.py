@@ -128,7 +128,7 @@ class MLPExplainer(ClassifierExplainer):
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), list, tuple, None],
         "output": [StrOptions(set(OUTPUTS))],
-        "ridge": [Interval(Real, 0, 1e100, closed="neither")],
+        "ridge": [Interval(Real, 0, None, closed="neither")],
         "curvature": [StrOptions({"logistic", "identity"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "k": [Interval(Integral, 1, None, closed="left"), None],

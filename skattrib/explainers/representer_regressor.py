@@ -8,7 +8,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
-from .._arrays.checks import check_groups, plain_array
+from .._arrays.checks import check_groups, check_same_rows, plain_array
 from .._regression.activations import check_activation, check_range, of_name
 from .._regression.newton import leave_out, matching_regression
 from . import _scoring
@@ -377,6 +377,7 @@ class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm):
 
     def _check_fitted_rows(self, X_train, y_train):
         """(X_train, y_train as a matrix) of rows that can be those given to `fit`."""
+        check_same_rows(X_train=X_train, y_train=y_train)
         X_train = check_rows(self, X_train)
         t = plain_array(y_train, "y_train", np.float64)
         n, U = self.n_samples_fit_, len(self.coef_)

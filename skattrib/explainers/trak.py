@@ -92,7 +92,7 @@ class TRAKExplainer(ClassifierExplainer):
 
     _parameter_constraints: dict = {
         "n_models": [Interval(Integral, 1, None, closed="left")],
-        "ridge": [Interval(Real, 0, 1e100, closed="neither")],
+        "ridge": [Interval(Real, 0, None, closed="neither")],
         "curvature": [StrOptions({"logistic", "identity"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
     }
@@ -164,7 +164,8 @@ class TRAKExplainer(ClassifierExplainer):
             )
         if not ((p >= 0) & (p <= 1)).all():
             raise ValueError("probabilities must lie in 0..1")
-        return expit(logit(p) / self.temperature)
+        with np.errstate(over="ignore"):
+            return expit(logit(p) / self.temperature)
 
     def _class_directions(self, codes):
         """H^-1 of the sums of each class's right sides, (n_classes, n_features)."""

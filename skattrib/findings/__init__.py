@@ -1,6 +1,16 @@
-"""What explanations are made into: rows that look mislabelled, rows behind kinds of error."""
+"""What explanations are made into: one object to read, suspicious labels, kinds of error."""
 
+from .explaining import explain
+from .explanation import Explanation, RowExplanation
 from .label_issues import find_label_issues
 from .misclassifications import ErrorKind, Misclassifications, misclassifications
 
-__all__ = ["ErrorKind", "Misclassifications", "find_label_issues", "misclassifications"]
+__all__ = [
+    "ErrorKind",
+    "Explanation",
+    "Misclassifications",
+    "RowExplanation",
+    "explain",
+    "find_label_issues",
+    "misclassifications",
+]

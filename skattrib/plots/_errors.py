@@ -4,7 +4,7 @@ from numbers import Integral
 
 import numpy as np
 
-from ..findings import ErrorKind, misclassifications
+from ..findings.misclassifications import ErrorKind, misclassifications
 from ._axes import LOWERS, REST, Display, check_explainer, plain
 
 
