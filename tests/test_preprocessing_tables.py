@@ -265,6 +265,17 @@ def test_what_is_new_in_a_table_is_said():
     assert np.abs(X[1:3, :2]).max() == 0
 
 
+def test_columns_that_are_left_out_may_hold_anything_later():
+    frame = pd.DataFrame({"same": 1, "a": np.arange(20.0), "none": np.nan, "b": 20.0 - np.arange(20)})
+    preprocessor = table_preprocessor().fit(frame)
+    X = preprocessor.transform(frame)
+    other = frame.assign(same="text", none="more")
+    np.testing.assert_array_equal(preprocessor.transform(other), X)
+    assert preprocessor.unseen(other.assign(same=np.nan)) == []
+    with pytest.raises(ValueError, match="no column is left .*none: left out, all missing"):
+        table_preprocessor().fit(frame[["same", "none"]])
+
+
 def test_categories_are_compared_as_they_read():
     frame = pd.DataFrame({"code": pd.Categorical(["1", "2", "NA", "2"] * 5)})
     preprocessor = table_preprocessor().fit(frame)

@@ -48,7 +48,13 @@ class NumberBlock:
             self._decision(kind, values[:, start], absent[:, k], widths[kind.name], k)
             for k, (kind, start) in enumerate(zip(self.kinds, self._starts(), strict=True))
         ]
-        return features, decisions
+        if all(widths.values()):
+            return features, decisions
+        # what is left out need not be read again
+        self.kinds = [kind for kind in self.kinds if widths[kind.name]]
+        left_out = [decision for decision in decisions if not decision.n_outputs]
+        features, decisions = self.fit_transform(frame)
+        return features, decisions + left_out
 
     def transform(self, frame: Any) -> np.ndarray:
         """Return features."""
@@ -61,6 +67,8 @@ class NumberBlock:
 
     def _read(self, frame):
         """Return numbers, and which rows lack which column."""
+        if not self.kinds:
+            return np.zeros((len(frame), 0)), np.zeros((len(frame), 0), dtype=bool)
         parts = [kind.read(frame[kind.name]) for kind in self.kinds]
         absent = np.column_stack([np.isnan(part).any(axis=1) for part in parts])
         return np.hstack(parts), absent
