@@ -1,5 +1,6 @@
 """explain(): numbers are those of the explainer, names those of the table, text is harmless."""
 
+import doctest
 import json
 import pickle
 import sys
@@ -36,13 +37,15 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skattrib import (
     DualViewExplainer,
     InfluenceExplainer,
+    MLPExplainer,
     RepresenterExplainer,
     SimilarityExplainer,
     TRAKExplainer,
     explain,
     table_preprocessor,
 )
-from skattrib.findings import Explanation, RowExplanation
+from skattrib.findings import Explanation, RowExplanation, explaining
+from skattrib.retraining import leave_one_out_outputs
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -506,10 +509,33 @@ def test_what_is_no_explainer(estimator, words):
         explain(estimator, np.zeros((2, 2)))
 
 
-def test_torch_networks_are_told_where_to_go():
-    torch = pytest.importorskip("torch")
-    with pytest.raises(TypeError, match="last_layer"):
-        explain(torch.nn.Linear(2, 2), np.zeros((2, 2)))
+class Network:
+    """As a network of torch looks to those who have not imported it."""
+
+
+Network.__module__ = "torch.nn.modules.module"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda net: explain(net, problem(3)[0]),
+        lambda net: explain(make_pipeline(StandardScaler(), net), problem(3)[0]),
+        lambda net: RepresenterExplainer(net).fit(*problem(3)[:2]),
+        lambda net: InfluenceExplainer(FrozenEstimator(net)).fit(*problem(3)[:2]),
+        lambda net: MLPExplainer([net]).fit(*problem(3)[:2]),
+        lambda net: leave_one_out_outputs(net, *problem(3)),
+    ],
+)
+def test_networks_are_told_where_to_go(use):
+    with pytest.raises(TypeError, match=r"Network is a torch network.*LinearHead.*last-layer feat"):
+        use(Network())
+
+
+def test_images_are_told_where_to_go():
+    e = fitted("DualView", 3)
+    with pytest.raises(ValueError, match="last-layer features"):
+        explain(e, np.zeros((2, 1, 28, 28)))
 
 
 @pytest.mark.parametrize(
@@ -555,3 +581,8 @@ def test_leverage_and_self_influence_are_not_computed():
     influence = InfluenceExplainer(leverage_correction=False).fit(X_train, y)
     explain(influence, X)._repr_html_()
     assert not {"leverage_", "self_influence_"} & set(vars(influence))
+
+
+def test_example():
+    found = doctest.testmod(explaining)
+    assert found.failed == 0 < found.attempted

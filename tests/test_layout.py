@@ -21,6 +21,7 @@ FLOORS = {
     "_arrays.checks": -1,
     "_arrays.operations": -1,
     "_arrays.outputs": -1,
+    "_arrays.progress": -1,
     "_arrays.conjugate_gradients": -1,
     "_arrays": 0,
     "_svm._crammer_singer": 0,
@@ -74,6 +75,7 @@ FLOORS = {
     "metrics._curves": 3,
     "metrics._detection": 3,
     "metrics._fidelity": 3,
+    "metrics._maps": 3,
     "metrics._mislabels": 3,
     "metrics._supports": 3,
     "metrics._selection": 3,
@@ -107,13 +109,22 @@ FLOORS = {
     "torch_adapters.states": 5,
     "torch_adapters.gradients": 7,
     "torch_adapters.transformer": 6,
-    "torch_adapters": 8,
+    "torch_adapters.maps.gradients": 7,
+    "torch_adapters.maps.inputs": 7,
+    "torch_adapters.maps.modules": 7,
+    "torch_adapters.maps.lrp": 8,
+    "torch_adapters.maps.pairs": 8,
+    "torch_adapters.maps.pixel_maps": 9,
+    "torch_adapters.maps": 10,
+    "torch_adapters": 11,
     # what is made of them
     "plots._axes": 12,
     "plots._attributions": 13,
     "plots._judgements": 13,
+    "plots._maps": 13,
+    "plots._token_maps": 14,
     "plots._support": 13,
-    "plots": 14,
+    "plots": 15,
     "findings.label_issues": 12,
     "findings.text": 12,
     "findings.images": 12,
@@ -278,7 +289,7 @@ def test_parallel_is_that_of_scikit_learn(module):
     assert used & {"joblib.Parallel", "joblib.delayed"} == set()
 
 
-OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2", "skrub")
+OPTIONAL = ("tqdm", "torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2", "skrub")
 
 
 @each

@@ -1,5 +1,6 @@
 """explain: predictions, which training rows stand behind them, and through which columns."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -93,13 +94,25 @@ def explain(
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skattrib import DualViewExplainer, explain
     >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> X = X[["alcohol", "hue", "proline"]]
     >>> model = make_pipeline(StandardScaler(), DualViewExplainer(random_state=0))
-    >>> explain(model.fit(X[1::2], y[1::2]), X[:1], k=2)
+    >>> explanation = explain(model.fit(X[1:], y[1:]), X[:1], k=2)
+    >>> explanation
     1 row explained by DualViewExplainer
     <BLANKLINE>
     Test row 0: predicted 0
-    decision value of class 0: +1.403, +0.05972 of it the base value
-      row             label   value  mostly through
+    decision value of class 0: +1.976, +0.03501 of it the base value
+      row             label    value  mostly through
+      39   proponent      0  +0.7576  alcohol +0.78, hue -0.04, proline +0.02
+      47   proponent      0  +0.7224  alcohol +0.51, proline +0.23, hue -0.02
+      62   opponent       1  -0.4487  alcohol -0.43, hue -0.14, proline +0.12
+      73   opponent       1  -0.4443  proline -0.259, hue -0.187, alcohol +0.002
+    >>> explanation.to_frame()[["kind", "train_id", "value", "column_1", "share_1"]].round(3)
+            kind  train_id  value column_1  share_1
+    0  proponent        39  0.758  alcohol    0.777
+    1  proponent        47  0.722  alcohol    0.513
+    2   opponent        62 -0.449  alcohol   -0.428
+    3   opponent        73 -0.444  proline   -0.259
     """
     transformer, explainer = parts(estimator)
     k = check_count(k, "k")
@@ -112,14 +125,18 @@ def explain(
     predicted = explainer.predict(test.X)
     targets = _targets(explainer, target, predicted)
     query = Query(explainer, train, test, predicted, targets, k, columns)
-    rows = [
-        RowExplanation(**vars(row), id_name=test.id_name, train_id_name=train.id_name)
-        for row in explanations(query, range(count(test.X)), with_columns=True)
-    ]
+    with warnings.catch_warnings():
+        # said once, by predict
+        warnings.filterwarnings("ignore", "X .* feature names", UserWarning)
+        rows = [
+            RowExplanation(**vars(row), id_name=test.id_name, train_id_name=train.id_name)
+            for row in explanations(query, range(count(test.X)), with_columns=True)
+        ]
+        doubts = _doubts(explainer, train)
     return Explanation(
         query,
         rows,
-        _doubts(explainer, train),
+        doubts,
         decisions=decisions(transformer),
         polars=_is_polars(X),
     )

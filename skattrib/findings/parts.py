@@ -8,6 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._arrays.checks import refuse_network
 from ..explainers import BaseExplainer
 from ..preprocessing import TablePreprocessor, column_groups
 from ..preprocessing.decisions import summary
@@ -47,13 +48,8 @@ def _no_explainer(estimator, last):
             f"{type(last).__name__} has no best_estimator_: fit it, with refit=True and an "
             "explainer at the end of its estimator"
         )
+    refuse_network(last)
     name = type(last).__name__
-    if any(kind.__module__.startswith("torch.") for kind in type(last).__mro__):
-        return (
-            f"{name} is a torch network, which explain does not take: explain its last layer on "
-            "that layer's inputs, InfluenceExplainer(LinearHead(W, b)).fit(features, y); "
-            "skattrib.torch_adapters.last_layer(net, loader) has W, b and these features"
-        )
     what = name if last is estimator else f"{type(estimator).__name__} that ends in {name}"
     return (
         "explain takes a fitted explainer, or a Pipeline or search that ends in one, got "
