@@ -266,7 +266,9 @@ def test_what_is_new_in_a_table_is_said():
 
 
 def test_columns_that_are_left_out_may_hold_anything_later():
-    frame = pd.DataFrame({"same": 1, "a": np.arange(20.0), "none": np.nan, "b": 20.0 - np.arange(20)})
+    frame = pd.DataFrame(
+        {"same": 1, "a": np.arange(20.0), "none": np.nan, "b": 20.0 - np.arange(20)}
+    )
     preprocessor = table_preprocessor().fit(frame)
     X = preprocessor.transform(frame)
     other = frame.assign(same="text", none="more")

@@ -75,7 +75,7 @@ class NumberBlock:
 
     def _starts(self):
         widths = [len(kind.names()) for kind in self.kinds]
-        return np.cumsum([0, *widths[:-1]])
+        return np.cumsum([0, *widths])[:-1]
 
     def _filled(self, values, absent):
         filled = np.where(np.isnan(values), np.nan_to_num(self.medians), values)
