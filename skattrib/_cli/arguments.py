@@ -27,11 +27,11 @@ Fit a classifier on TRAIN and explain its decisions on the rows of TEST: DualVie
 or by --method the same with C by cross-validation, the softmax head of representer points or of
 influence functions, similarity, or TRAK on gradients.
 
-Tables (pip install "skattrib[cli]"): .csv, .tsv, .txt, .data, also packed as .gz, .bz2, .xz or .zip,
-and .parquet, as they are. Separator, decimal comma and encoding are found out. Numbers, also those
+Tables (pip install "skattrib[cli]"): .csv, .tsv, .txt, .data, also as .gz, .bz2, .xz or .zip, and
+.parquet, as they are. Separator, decimal comma and encoding are found out. Numbers, also those
 stored as text, are standardized, dates and lists of numbers turned into numbers, categories one-hot
-encoded, columns of many different texts encoded by their n-grams, prose by its words; missing values
-are imputed. What was made of each column is printed.
+encoded, columns of many different texts encoded by their n-grams, prose by its words; missing
+values are imputed. What was made of each column is printed.
 Matrices: NPZ with arrays X and y, NPZ of scipy.sparse.save_npz, or NPY with --labels: used as they
 are. TEST may have labels too: then its misclassified rows come first.
 
