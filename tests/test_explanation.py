@@ -304,13 +304,17 @@ def test_frames_are_tidy():
         assert (line.test_id, line.predicted, line.kind) == (row.id, row.predicted, pair.kind)
         assert (line.train_id, line.value) == (pair.id, pair.value)
         assert (line.column_1, line.share_1) == pair.columns[0]
-    model = make_pipeline(table_preprocessor(), RepresenterExplainer()).fit(
-        pl.from_pandas(X), y.tolist()
+    X["when"] = pd.date_range("2024", periods=60)
+    table = pl.from_pandas(X)
+    model = make_pipeline(table_preprocessor(), RepresenterExplainer()).fit(table, y.tolist())
+    explained = explain(model, table[:4], k=2, X_train=table)
+    assert dict(zip(explained[0].columns, explained[0].values, strict=True)) == table.row(
+        0, named=True
     )
-    lines = explain(model, pl.from_pandas(X[:4]), k=2).to_frame()
+    lines = explained.to_frame()
     assert isinstance(lines, pl.DataFrame) and lines.height >= 8
     assert lines["value"].dtype == pl.Float64
-    empty = explain(model, pl.from_pandas(X[:4]))[:0].to_frame()
+    empty = explained[:0].to_frame()
     assert empty.height == 0
 
 
@@ -475,6 +479,12 @@ def test_plots():
     assert len(images.axes_) == 1 + len(found[0].pairs)
     with pytest.raises(ValueError, match="X_train"):
         explain(e, X[:1]).plot(0, image_shape=(8, 8))
+    for draw in (
+        lambda shape: found.plot(0, image_shape=shape),
+        lambda shape: found.to_html(image_shape=shape),
+    ):
+        with pytest.raises(ValueError, match=r"image_shape \(8, 9\) does not fit"):
+            draw((8, 9))
 
 
 # what may be given
@@ -530,6 +540,12 @@ Network.__module__ = "torch.nn.modules.module"
 def test_networks_are_told_where_to_go(use):
     with pytest.raises(TypeError, match=r"Network is a torch network.*LinearHead.*last-layer feat"):
         use(Network())
+
+
+@pytest.mark.parametrize("X", ["abc", None, {"a": 1}, 3.0])
+def test_what_are_no_rows(X):
+    with pytest.raises(ValueError, match="X must be rows to explain"):
+        explain(fitted("DualView", 3), X)
 
 
 def test_images_are_told_where_to_go():

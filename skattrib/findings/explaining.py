@@ -1,5 +1,6 @@
 """explain: predictions, which training rows stand behind them, and through which columns."""
 
+import reprlib
 import warnings
 from collections.abc import Sequence
 
@@ -142,7 +143,7 @@ def explain(
     )
 
 
-def _rows(transformer, columns, X, y, ids, name, known, expected=None):
+def _rows(transformer, columns, X, y, ids, name, known):
     """Rows that are given, with labels and ids of as many."""
     check_plain(X, "X")
     Z = transformed(transformer, X)
@@ -150,6 +151,8 @@ def _rows(transformer, columns, X, y, ids, name, known, expected=None):
         Z = canonical_csr(Z, "X")
     elif not hasattr(Z, "shape"):
         Z = plain_array(Z, "X")
+    if not len(Z.shape):
+        raise ValueError(f"X must be rows to explain, got {reprlib.repr(X)}")
     n = count(Z)
     table = None if transformer is None else table_of(X, columns)
     return Rows(Z, _labels(y, n, "y"), *_ids(ids, known, n, name), table)

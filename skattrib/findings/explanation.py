@@ -273,7 +273,7 @@ class Explanation(Sequence):
         if image_shape is not None:
             if query.train.X is None:
                 raise ValueError("images of the training rows need explain(..., X_train=...)")
-            train, test = pixels(query.train), pixels(query.test)
+            train, test = pixels(query.train, image_shape), pixels(query.test, image_shape)
             images = [_image(train, pair.row, image_shape) for pair in pairs]
             image = _image(test, found.row, image_shape)
         return AttributionDisplay(

@@ -304,7 +304,7 @@ def _heaviest(weights, k):
 
 def is_texts(table: Any) -> bool:
     """Whether rows are texts, each one value."""
-    return table is not None and not hasattr(table, "iloc") and np.ndim(table) == 1
+    return isinstance(table, np.ndarray) and table.ndim == 1
 
 
 def as_record(explained: ExplainedRow) -> dict[str, object]:

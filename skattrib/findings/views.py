@@ -2,6 +2,7 @@
 
 import math
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -129,7 +130,7 @@ def _entries(row, texts):
 
 def _add_pictures(view, row, query, X, target, shape):
     """Pictures of the rows, and of the pixels' shares where there are any."""
-    train, test = pixels(query.train), pixels(query.test)
+    train, test = pixels(query.train, shape), pixels(query.test, shape)
     view["image"] = thumbnail(test, row.row, shape)
     indices = np.array([[pair.row for pair in row.pairs]], dtype=np.intp)
     try:
@@ -144,10 +145,21 @@ def _add_pictures(view, row, query, X, target, shape):
         entry["map"] = share_map(shares[q], darkest, shape) if drawn else ""
 
 
-def pixels(rows: Rows):
-    """What is drawn of rows: as they were before they were encoded, where that is an array."""
+def pixels(rows: Rows, shape: tuple[int, ...] | None) -> Any:
+    """What is drawn of rows: as they were before they were encoded, where that is an array.
+
+    Raises
+    ------
+    ValueError
+        For rows of another number of columns than pixels.
+    """
+    if shape is None:
+        return None
     drawn = rows.X if rows.table is None else rows.table
-    return drawn.to_numpy() if hasattr(drawn, "to_numpy") else drawn
+    drawn = drawn.to_numpy() if hasattr(drawn, "to_numpy") else drawn
+    if drawn is not None and drawn.shape[1:] != (math.prod(shape),):
+        raise ValueError(f"image_shape {tuple(shape)} does not fit rows of {drawn.shape[1:]}")
+    return drawn
 
 
 def _sums_by_label(query: Query, X, target):
