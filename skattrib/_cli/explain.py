@@ -54,36 +54,37 @@ def explain(args):
         target = find_label(np.unique(train.y), args.target_class)
     _check_row_numbers(args, test)
 
-    for line in _columns(train, test):
-        print(printable(line))
     fitted = fit(method, train, **options)
-    fitted.show()
     predicted = fitted.explainer.predict(test.X)
     targets = predicted if target is None else np.full_like(predicted, target)
     query = Query(fitted.explainer, train, test, predicted, targets, args.top, _origins(train))
     shown, written = _chosen_rows(args, query)
     if args.output is not None:
         write_records(map(as_record, explanations(query, written)), args.output)
-    scores = _scores(query)
+    scores, columns = _scores(query), _columns(train, test)
+    if report is not None:
+        report.add_method(method, fitted)
+        report.add_scores(args.train, args.test, scores)
+        report.add_notes(columns)
+        report.add_query(query, shown)
+        report.write(args.report)
+
+    # files first: whoever reads the rest through a pipe may stop early
+    if columns:
+        print("columns:", *map(printable, columns), "", sep="\n")
+    fitted.show()
     if scores:
         print("", *scores, sep="\n")
     _print_explanations(query, shown, method.meaning)
     if args.output is not None:
         print(f"\nWrote the explanations of {len(written)} rows to {printable(args.output)}")
     if report is not None:
-        report.add_method(method, fitted)
-        report.add_scores(args.train, args.test, scores)
-        report.add_notes([line for line in _columns(train, test)[1:] if line])
-        report.add_query(query, shown)
-        report.write(args.report)
         print(f"\nWrote the report to {printable(args.report)}")
 
 
 def _columns(train, test):
     """Return in words how the columns were encoded, and what is new in those of TEST."""
-    if not train.columns:
-        return []
-    return ["columns:", *train.columns, *(f"in TEST: {line}" for line in test.columns), ""]
+    return [*train.columns, *(f"in TEST: {line}" for line in test.columns)]
 
 
 def _fit_options(args, method):
