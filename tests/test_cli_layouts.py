@@ -106,6 +106,23 @@ def test_options_of_layouts(name, tmp_path, capsys):
     assert found == answers(capsys, tmp_path / "plain.csv")
 
 
+def test_columns_of_one_name(tmp_path, capsys):
+    (tmp_path / "plain.csv").write_text(PLAIN, encoding="utf-8")
+    path, lines = tmp_path / "twice.csv", PLAIN.splitlines()
+    same = [f"{line.split(',')[0]},{line}" for line in lines]
+    path.write_text("\n".join(same), encoding="utf-8")
+    assert answers(capsys, path) == answers(capsys, tmp_path / "plain.csv")
+    other = [f"{k},{line}" if k else f"n,{line}" for k, line in enumerate(lines)]
+    path.write_text("\n".join(other), encoding="utf-8")
+    args = ["explain", path, path, "--target", "y"]
+    fails(capsys, args, "several columns named 'n'", "leave them out with --drop")
+    wanted = answers(capsys, tmp_path / "plain.csv", "--drop", "n")
+    assert answers(capsys, path, "--drop", "n") == wanted
+    # the label would be one of the features
+    path.write_text("\n".join(f"{line},{line.split(',')[-1]}" for line in lines), encoding="utf-8")
+    fails(capsys, args, "several columns named 'y'; rename all but one")
+
+
 BAD = {
     "headless": (table(header=False), [], ["no column 'y'", "looks like data: --no-header"]),
     "single column": (PLAIN.replace(",", "~"), [], ["no column 'y'", "--sep"]),
