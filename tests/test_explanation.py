@@ -24,7 +24,7 @@ from cases import (
 from cases import logits as logits_of
 from scipy import sparse
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_digits, load_wine
+from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -39,6 +39,7 @@ from skattrib import (
     InfluenceExplainer,
     MLPExplainer,
     RepresenterExplainer,
+    RepresenterRegressor,
     SimilarityExplainer,
     TRAKExplainer,
     explain,
@@ -135,7 +136,7 @@ def test_targets(K):
             assert row.decision_value == pytest.approx((V[j] * logits_of(e, X)[j]).sum())
             expected = None if np.ndim(dense) == 2 else np.broadcast_to(dense, len(X))[j]
             assert row.target == expected
-    assert "logits as weighed" in repr(explain(e, X, target=weights))
+    assert "outputs as weighed" in repr(explain(e, X, target=weights))
 
 
 def test_a_bound_wide_beside_the_value_is_remarked():
@@ -146,6 +147,38 @@ def test_a_bound_wide_beside_the_value_is_remarked():
     assert all(row.bound > 0.1 * abs(row.decision_value) for row in loose)
     assert repr(loose).count("wide bound") == 3 and loose.to_html().count("wide bound") == 3
     assert "wide bound" not in repr(tight) + tight.to_html()
+
+
+@pytest.mark.parametrize("n_units", [1, 3])
+def test_regressors(n_units):
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    Y = y if n_units == 1 else np.column_stack([y, y**2, -y])
+    e = RepresenterRegressor().fit(X[10:], Y[10:])
+    if n_units > 1:
+        with pytest.raises(ValueError, match="give a target, one of the 3 units"):
+            explain(e, X[:3])
+    weights = np.random.default_rng(0).normal(size=(3, n_units))
+    z = e.decision_function(X[:3]).reshape(3, n_units)
+    for target, V in ((0, np.eye(n_units)[[0] * 3]), (weights, weights)):
+        found = explain(e, X[:3], target=target, y=y[:3], y_train=y[10:], k=2, X_train=X[10:])
+        values, rows = e.top_k(X[:3], 2, target=target)
+        for j, row in enumerate(found):
+            assert row.decision_value == pytest.approx(V[j] @ z[j])
+            assert row.base_value == pytest.approx(e.base_value(X[:3], target)[j])
+            assert [pair.value for pair in row.proponents] == pytest.approx(values[j])
+            assert [pair.id for pair in row.proponents] == [10 + i for i in rows[j]]
+            assert row.proponents[0].label == y.iloc[10 + rows[j, 0]]
+            assert row.right is None and row.label == y.iloc[j]
+            expected = e.predict(X[:3]).reshape(3, -1)[j, 0]
+            known = target is not weights or n_units == 1
+            assert row.predicted == (pytest.approx(expected) if known else None)
+        assert "labelled 151" in repr(found) and len(found.to_frame()) >= 6
+        page = found.to_html()
+        assert "Suspicious" not in page and "summed by label" not in page
+    assert found.to_dict()["rows"][0]["target_class"] is None
+    with pytest.raises(ValueError, match="target must be units"):
+        explain(e, X[:3], target=n_units)
+    assert "train_label" not in explain(e, X[:3], target=0).to_frame()
 
 
 # tables

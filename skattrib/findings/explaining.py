@@ -51,7 +51,7 @@ def explain(
     k : int, default=5
         Proponents, and opponents, of each row at most.
     target : as in `attribute`, optional
-        By default the predicted class.
+        By default the predicted class, or the one unit of a regressor.
     y : array-like of shape (n_samples,), optional
         Labels of X: whether predictions are right is said.
     ids : array-like of shape (n_samples_fit_,), optional
@@ -61,7 +61,8 @@ def explain(
         The training rows: explainers do not keep them as they were. Without them, values of the
         training rows, texts, pictures and the list of suspicious rows are left out.
     y_train : array-like of shape (n_samples_fit_,), optional
-        Labels of the training rows to be shown; by default those given to `fit`.
+        Labels of the training rows to be shown; by default those given to `fit`, of a regressor
+        none.
     row_ids : array-like of shape (n_samples,), optional
         What to call the rows of X, by default as for `ids`.
     feature_names : sequence of str of length n_features_in_, optional
@@ -124,7 +125,7 @@ def explain(
     known = index_ids(X_train, y_train) or explainer._fit_ids
     train = _train_rows(transformer, explainer, columns, X_train, y_train, ids, known)
     predicted = explainer.predict(test.X)
-    targets = _targets(explainer, target, predicted)
+    targets = _targets(explainer, test.X, target, predicted)
     query = Query(explainer, train, test, predicted, targets, k, columns)
     with warnings.catch_warnings():
         # said once, by predict
@@ -160,7 +161,7 @@ def _rows(transformer, columns, X, y, ids, name, known):
 
 def _train_rows(transformer, explainer, columns, X, y, ids, known):
     n = explainer.n_samples_fit_
-    if y is None:
+    if y is None and hasattr(explainer, "classes_"):
         y = explainer.classes_[explainer._fit_codes]
     if X is None:
         return Rows(None, _labels(y, n, "y_train"), *_ids(ids, known, n, "ids"))
@@ -199,12 +200,16 @@ def _ids(ids, known, n, name):
     return ids, "row" if what is None else str(what)
 
 
-def _targets(explainer, target, predicted):
-    """Labels (m,), or logit weights (m, n_classes)."""
-    if target is None:
-        return predicted
+def _targets(explainer, X, target, predicted):
+    """Labels, or units of a regressor, (m,); or weights of them, two-dimensional."""
     if sp.issparse(target):
         target = canonical_csr(target, "target").toarray()
+    if not hasattr(explainer, "classes_"):
+        explainer.base_value(X, target)  # refuses what is no target
+        target = np.asarray(0 if target is None else target)
+        return target if target.ndim else np.full(len(predicted), target)
+    if target is None:
+        return predicted
     target = plain_array(target, "target")
     if target.ndim and target.shape[:1] != predicted.shape:
         raise ValueError(
@@ -219,7 +224,8 @@ def _targets(explainer, target, predicted):
 
 def _doubts(explainer, train):
     """What makes the explanation doubtful."""
-    if train.X is None or not hasattr(explainer, "decision_function"):
+    has_head = hasattr(explainer, "decision_function") and hasattr(explainer, "classes_")
+    if train.X is None or not has_head:
         return []
     labels = explainer.classes_[explainer._fit_codes]
     note = report.misfit(float(np.mean(explainer.predict(train.X) == labels)))

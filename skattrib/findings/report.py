@@ -62,8 +62,9 @@ def facts(explainer: BaseExplainer) -> list[list[object]]:
     found = [
         ["training rows", explainer.n_samples_fit_],
         ["features", explainer.n_features_in_],
-        ["classes", len(explainer.classes_)],
     ]
+    if hasattr(explainer, "classes_"):
+        found.append(["classes", len(explainer.classes_)])
     for words, name, form in FACTS:
         if hasattr(explainer, name):
             value = getattr(explainer, name)

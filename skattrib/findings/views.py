@@ -14,7 +14,7 @@ from .text import aligned, cell, number, printable, shortened
 
 SHOWN_LABELS = 8  # whose rows are summed one by one
 LONGEST_BAR = 70  # pixels to either side
-LONGEST_TEXT, LONGEST_NAME = 400, 64  # columns
+LONGEST_TEXT, LONGEST_NAME, LONGEST_NUMBER = 400, 64, 10  # columns
 DARKEST = 0.55  # opacity of the largest share
 DIGITS = 5  # of the largest value of a column, but two decimals at least
 LOOSE = 0.1  # of the decision value, beyond which a bound says little
@@ -28,8 +28,8 @@ def row_view(row: ExplainedRow, id_name: str, *, query=None, shape=None) -> dict
     view = {
         "id_name": cell(id_name),
         "id": cell(row.id),
-        "label": "" if row.label is None else cell(row.label),
-        "predicted": cell(row.predicted),
+        "label": named(row.label),
+        "predicted": predicted_words(row),
         "target": target_words(row),
         "verdict": verdict(row),
         "output": "" if row.decision_value is None else number(row.decision_value),
@@ -49,23 +49,36 @@ def row_view(row: ExplainedRow, id_name: str, *, query=None, shape=None) -> dict
     }
     if query is not None:
         X, target = take(query.test.X, [row.row]), query.targets[[row.row]]
-        if row.decision_value is not None and query.train.y is not None:
+        if row.decision_value is not None and query.has_classes:
             view["sums"] = _sums_by_label(query, X, target)
         if shape is not None:
             _add_pictures(view, row, query, X, target, shape)
     return view
 
 
+def named(value: Any) -> str:
+    """A label, class or number in one cell; nothing where there is none."""
+    if value is None:
+        return ""
+    is_long = isinstance(value, float) and len(str(value)) > LONGEST_NUMBER
+    return cell(f"{value:.6g}" if is_long else value)
+
+
+def predicted_words(row: ExplainedRow) -> str:
+    """What is predicted."""
+    return "several numbers" if row.predicted is None else named(row.predicted)
+
+
 def verdict(row: ExplainedRow) -> tuple[str, str] | None:
     """Style and words of whether the prediction is right, or None without labels."""
     if row.right is None:
-        return None
-    return ("right", "right") if row.right else ("wrong", f"but labelled {cell(row.label)}")
+        return None if row.label is None else ("", f"labelled {named(row.label)}")
+    return ("right", "right") if row.right else ("wrong", f"but labelled {named(row.label)}")
 
 
 def target_words(row: ExplainedRow) -> str:
     """Whose decision value it is."""
-    return "the logits as weighed" if row.target is None else f"class {cell(row.target)}"
+    return "the outputs as weighed" if row.of == "weights" else f"{row.of} {named(row.target)}"
 
 
 def loose(row: ExplainedRow) -> str:
@@ -113,7 +126,7 @@ def _entries(row, texts):
         {
             "kind": pair.kind,
             "id": cell(pair.id),
-            "label": "" if pair.label is None else cell(pair.label),
+            "label": named(pair.label),
             "value": value,
             **_bar(pair.value, peak),
             "image": "",
