@@ -105,10 +105,10 @@ def explain(
     Test row 0: predicted 0
     decision value of class 0: +1.976, +0.03501 of it the base value
       row             label    value  mostly through
-      39   proponent      0  +0.7576  alcohol +0.78, hue -0.04, proline +0.02
-      47   proponent      0  +0.7224  alcohol +0.51, proline +0.23, hue -0.02
-      62   opponent       1  -0.4487  alcohol -0.43, hue -0.14, proline +0.12
-      73   opponent       1  -0.4443  proline -0.259, hue -0.187, alcohol +0.002
+      39   proponent  0      +0.7576  alcohol +0.78, hue -0.04, proline +0.02
+      47   proponent  0      +0.7224  alcohol +0.51, proline +0.23, hue -0.02
+      62   opponent   1      -0.4487  alcohol -0.43, hue -0.14, proline +0.12
+      73   opponent   1      -0.4443  proline -0.259, hue -0.187, alcohol +0.002
     >>> explanation.to_frame()[["kind", "train_id", "value", "column_1", "share_1"]].round(3)
             kind  train_id  value column_1  share_1
     0  proponent        39  0.758  alcohol    0.777

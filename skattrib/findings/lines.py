@@ -69,4 +69,4 @@ def _below(row, train_id_name):
         if has_text:
             line.append("" if pair.text is None else repr(shortened(pair.text, LONGEST_TEXT)))
         lines.append(line)
-    return free_lines(lines, indent="  ", left=(0, 1, *range(4, len(lines[0]))))
+    return free_lines(lines, indent="  ", left=(0, 1, 2, *range(4, len(lines[0]))))

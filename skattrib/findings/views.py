@@ -16,7 +16,7 @@ SHOWN_LABELS = 8  # whose rows are summed one by one
 LONGEST_BAR = 70  # pixels to either side
 LONGEST_TEXT, LONGEST_NAME, LONGEST_NUMBER = 400, 64, 10  # columns
 DARKEST = 0.55  # opacity of the largest share
-DIGITS = 5  # of the largest value of a column, but two decimals at least
+DIGITS = 4  # of the largest value of a column, but two decimals at least
 LOOSE = 0.1  # of the decision value, beyond which a bound says little
 
 
@@ -91,12 +91,17 @@ def loose(row: ExplainedRow) -> str:
 
 
 def _column(row, c):
-    """Texts of the row and of its pairs in one column, and their style."""
+    """Texts of the row and of its pairs in one column, and their style.
+
+    Shares where what training rows have is not known, and of terms.
+    """
     known = [pair.shown[c][0] for pair in row.pairs]
-    if any(value is not None for value in known):
+    if row.text is None and any(value is not None for value in known):
         return column_cells([row.values[c], *known])
     own, style = column_cells([row.values[c]])
-    return own + aligned([pair.shown[c][1] for pair in row.pairs], 2), style or "number"
+    shares = [pair.shown[c][1] for pair in row.pairs]
+    texts = zip(aligned(shares, 2), shares, strict=True)
+    return own + [text if share else "" for text, share in texts], style or "number"
 
 
 def column_cells(values) -> tuple[list[str], str]:
