@@ -24,7 +24,7 @@ def explained_lines(row: ExplainedRow, id_name: str, train_id_name: str) -> list
         value = number(row.decision_value)
         lines.append(f"decision value of {target_words(row)}: {value}{base}")
         if loose(row):
-            lines.append(f"within {row.bound:.2g} of the exact optimum's. {loose(row)}")
+            lines.append(f"within {row.bound:.2g} of the exact optimum's, {loose(row)}")
     if not row.pairs:
         return [*lines, "  no training row contributes"]
     if any(pair.columns or pair.text is not None for pair in row.pairs):

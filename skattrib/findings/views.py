@@ -17,7 +17,7 @@ LONGEST_BAR = 70  # pixels to either side
 LONGEST_TEXT, LONGEST_NAME, LONGEST_NUMBER = 400, 64, 10  # columns
 DARKEST = 0.55  # opacity of the largest share
 DIGITS = 4  # of the largest value of a column, but two decimals at least
-LOOSE = 0.1  # of the decision value, beyond which a bound says little
+LOOSE = 0.25  # of the decision value, beyond which a bound says little
 
 
 def row_view(row: ExplainedRow, id_name: str, *, query=None, shape=None) -> dict:
@@ -87,7 +87,7 @@ def loose(row: ExplainedRow) -> str:
         return ""
     if row.bound <= LOOSE * abs(row.decision_value):
         return ""
-    return "That is a wide bound beside this value: fit with a smaller tol to narrow it."
+    return "which is wide beside this value: a smaller tol narrows it"
 
 
 def _column(row, c):
