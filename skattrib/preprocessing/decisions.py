@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 
-LONGEST = 60  # columns named in one line
+LONGEST = 20  # columns named in one line
 
 
 @dataclass
