@@ -320,6 +320,8 @@ def test_labels_to_be_shown_may_be_others_than_those_of_fit():
     found = explain(model, X[:2], y_train=names)
     pair = found[0].proponents[0]
     assert pair.label == names.iloc[pair.row]
+    shown = explain(model, X[:2], X_train=X, y_train=names).to_html()
+    assert "birch" in shown and "Suspicious" not in shown
 
 
 def test_frames_are_tidy():

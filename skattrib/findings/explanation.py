@@ -238,8 +238,7 @@ class Explanation(Sequence):
         page.add_scores("", self._title().partition(" explained")[0], self._scores())
         page.add_warnings(self.notes)
         page.add_notes(self.decisions)
-        judged = query.has_classes and not getattr(explainer, "same_class", False)
-        if judged and query.train.X is not None:
+        if self._can_be_judged():
             page.add_issues(query, shape=image_shape)
         page.add_rows(query, self._rows, shape=image_shape)
         text = page.render()
@@ -248,6 +247,17 @@ class Explanation(Sequence):
         with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         return None
+
+    def _can_be_judged(self):
+        """Whether labels of the training rows are known, and classes that the explainer compares."""
+        query, classes = self._query, getattr(self.explainer, "classes_", None)
+        if query.train.X is None or classes is None or getattr(self.explainer, "same_class", False):
+            return False
+        try:
+            codes_of(query.train.y, classes, "label")
+        except ValueError:  # they are shown, but were not fitted
+            return False
+        return True
 
     def _scores(self):
         right = [row.right for row in self._rows if row.right is not None]
