@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import full
-from .._arrays.checks import (
-    plain_array,
-)
+from .._arrays.checks import codes_of, plain_array
 from ..plots import AttributionDisplay
 from . import report
 from .lines import explained_lines
@@ -249,12 +247,13 @@ class Explanation(Sequence):
         return None
 
     def _can_be_judged(self):
-        """Whether labels of the training rows are known, and classes that the explainer compares."""
-        query, classes = self._query, getattr(self.explainer, "classes_", None)
-        if query.train.X is None or classes is None or getattr(self.explainer, "same_class", False):
+        """Whether training rows are given, with labels that the explainer compares."""
+        explainer, train = self.explainer, self._query.train
+        classes = getattr(explainer, "classes_", None)
+        if train.X is None or classes is None or getattr(explainer, "same_class", False):
             return False
         try:
-            codes_of(query.train.y, classes, "label")
+            codes_of(train.y, classes, "label")
         except ValueError:  # they are shown, but were not fitted
             return False
         return True
