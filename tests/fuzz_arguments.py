@@ -397,6 +397,12 @@ def choose(rng):
             "aggregate": {"X": X_test, "target": y[:M], "weights": np.ones(M)},
             "top_k": {"X": X_test, "k": 3, "target": 1, "largest": True},
             "decompose": {"X": X_test, "indices": rng.integers(N, size=(M, 2)), "target": None},
+            "directions": {
+                "X": X_test,
+                "indices": rng.integers(N, size=(M, 2)),
+                "target": None,
+                "side": pick(rng, "test", "train"),
+            },
             "score": {"X": X_test, "y": y[:M]},
             "get_feature_names_out": {"input_features": None},
             "base_value": {"X": X_test, "target": None},

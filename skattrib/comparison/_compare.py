@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.utils import Bunch
 
+from .._arrays.progress import progress_bar
 from ._metrics import choose
 from ._study import Case, Study
 
@@ -204,8 +205,10 @@ def compare_explainers(
         for need in metric.needs:
             getattr(study, need)
     lines = []
-    for name, explainer in explainers.items():
-        lines.append(_line(study, name, explainer, chosen))
+    n_steps = len(explainers) * (1 + memory + len(chosen))
+    with progress_bar(n_steps, "compare_explainers", verbose) as study.bar:
+        for name, explainer in explainers.items():
+            lines.append(_line(study, name, explainer, chosen))
     columns = list(dict.fromkeys(key for line in lines for key in line))
     table = {key: [line.get(key, np.nan) for line in lines] for key in columns}
     ranks = {

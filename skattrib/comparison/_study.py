@@ -12,7 +12,13 @@ from sklearn.base import clone
 from sklearn.utils import Bunch, check_array, check_random_state, check_scalar
 from sklearn.utils.validation import has_fit_parameter
 
-from .._arrays.checks import canonical_csr, check_features, encode_labels, plain_array
+from .._arrays.checks import (
+    canonical_csr,
+    check_features,
+    check_same_rows,
+    encode_labels,
+    plain_array,
+)
 from ..planting import flip_labels, merge_classes, plant_shortcut
 from ..retraining import leave_one_out_outputs, subset_outputs
 from ..retraining.refits import check_classifier, decision_values, derived, refit, run
@@ -31,7 +37,11 @@ class Study:
     `options` are the parameters of `compare_explainers` of the same names.
     """
 
+    bar = None  # of progress, where there is one
+
     def __init__(self, explainers, X, y, X_test, y_test, estimator, options):
+        check_same_rows(X=X, y=y)
+        check_same_rows(X_test=X_test, y_test=y_test)
         self.X, self.X_test = _rows(X, "X"), _rows(X_test, "X_test")
         self.y = plain_array(y, "y")
         self.y_test = None if y_test is None else plain_array(y_test, "y_test")
@@ -118,8 +128,11 @@ class Study:
         return next((words[need] for need in needs if need in words), None)
 
     def say(self, text):
-        """Print progress."""
-        if self.options.verbose:
+        """Tell what is done next."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(text)
+            self.bar.update()
+        elif self.options.verbose:
             print(f"[compare_explainers] {text}")
 
     @property

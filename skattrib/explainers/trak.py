@@ -11,7 +11,7 @@ from .._arrays import batches, full, products
 from .._arrays.checks import plain_array
 from ..gradients.gauss_newton import solve_models, warn_of_sketches
 from . import _scoring
-from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._kernels.similarity import TRAKKernel
 from ._validation import Interval, StrOptions, check_training_data, fit_context
 
@@ -19,7 +19,7 @@ from ._validation import Interval, StrOptions, check_training_data, fit_context
 NARROW = 128
 
 
-class TRAKExplainer(BaseExplainer):
+class TRAKExplainer(ClassifierExplainer):
     """Explains by gradients of a network's log-odds, seen through their curvature.
 
     Linearizes the network in its weights: a training row is what it does to them, by its gradient
