@@ -230,7 +230,9 @@ def test_gathered_blocks_are_those_one_by_one(size):
     flat, signs = torch.randn(4, size), torch.from_numpy(signs).float()
     found = [torch.zeros(4, 128), torch.zeros(4, 128)]
     for one_by_one, out in zip((True, False), found, strict=True):
-        Blocks(signs, shifts.tolist(), 64, one_by_one).add(flat, out)
+        blocks = Blocks(signs, shifts.tolist(), 64, one_by_one)
+        blocks.into(out)
+        blocks.add(flat)
     found = [out[:, :64] + out[:, 64:] for out in found]
     near(found[1].numpy(), found[0].numpy(), 1e-6)
     near(found[0].numpy(), Sketch(64, 1).project("w", flat.numpy()), 1e-6)
