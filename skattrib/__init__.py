@@ -20,6 +20,7 @@ from .explainers import (
 )
 from .findings import find_label_issues
 from .gradients import mlp_gradients
+from .preprocessing import LeafFeatures
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "DualViewExplainerCV",
     "ExemplarSVMExplainer",
     "InfluenceExplainer",
+    "LeafFeatures",
     "LeaveOneOutExplainer",
     "LinearHead",
     "MLPExplainer",

@@ -52,6 +52,7 @@ FLOORS = {
     "gradients.mlp": 2,
     "gradients": 3,
     # tables, leaves
+    "preprocessing.leaves": 2,
     "preprocessing": 3,
     # refits of any estimator: no explainer below them
     "retraining.result_folder": 0,
