@@ -20,7 +20,7 @@ from .explainers import (
 )
 from .findings import find_label_issues
 from .gradients import mlp_gradients
-from .preprocessing import LeafFeatures
+from .preprocessing import LeafFeatures, table_preprocessor
 
 __version__ = "0.1.0"
 
@@ -44,4 +44,5 @@ __all__ = [
     "instruction_set",
     "mlp_gradients",
     "sparsest_within_one_standard_error",
+    "table_preprocessor",
 ]

@@ -53,6 +53,12 @@ FLOORS = {
     "gradients": 3,
     # tables, leaves
     "preprocessing.leaves": 2,
+    "preprocessing.columns": 1,
+    "preprocessing._numbers": 0,
+    "preprocessing.decisions": 0,
+    "preprocessing._kinds": 1,
+    "preprocessing._blocks": 2,
+    "preprocessing.tables": 2.5,
     "preprocessing": 3,
     # refits of any estimator: no explainer below them
     "retraining.result_folder": 0,
@@ -118,11 +124,14 @@ FLOORS = {
     # the command line
     "_cli": 15,
     "_cli.inputs": 15,
+    "_cli.reading": 15,
+    "_cli.labels": 16,
+    "_cli.delimited": 16,
     "_cli.printing": 15,
     "_cli.report_page": 15,
     "_cli.methods": 15,
     "_cli.matrices": 16,
-    "_cli.tables": 16,
+    "_cli.tables": 17,
     "_cli.outputs": 16,
     "_cli.records": 16,
     "_cli.fitting": 16,
@@ -262,7 +271,7 @@ def test_parallel_is_that_of_scikit_learn(module):
     assert used & {"joblib.Parallel", "joblib.delayed"} == set()
 
 
-OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2")
+OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2", "skrub")
 
 
 @each

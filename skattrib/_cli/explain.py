@@ -7,11 +7,13 @@ from sklearn.model_selection import train_test_split
 from .._arrays import batches
 from ..metrics import class_detection_score
 from .fitting import fit
-from .inputs import Dataset, InputError, is_table, join_names
+from .inputs import Dataset, InputError, is_table
+from .labels import find_label
 from .matrices import read_matrices
 from .methods import METHODS
 from .outputs import check_outputs, write_records
 from .printing import cell, print_table, printable, warnings_as_notes
+from .reading import Reading
 from .records import EXPLAINED_AT_ONCE, Query, as_record, explanations
 from .report import Report
 from .tables import read_tables
@@ -46,9 +48,13 @@ def explain(args):
     report = None if args.report is None else Report()
     with warnings_as_notes():
         train, test = _read(args)
-    target = None if args.target_class is None else _find_class(train.y, args.target_class)
+    target = None
+    if args.target_class is not None:
+        target = find_label(np.unique(train.y), args.target_class)
     _check_row_numbers(args, test)
 
+    for line in _columns(train, test):
+        print(printable(line))
     fitted = fit(method, train, **options)
     fitted.show()
     predicted = fitted.explainer.predict(test.X)
@@ -72,6 +78,13 @@ def explain(args):
         print(f"\nWrote the report to {printable(args.report)}")
 
 
+def _columns(train, test):
+    """Return in words how the columns were encoded, and what is new in those of TEST."""
+    if not train.columns:
+        return []
+    return ["columns:", *train.columns, *(f"in TEST: {line}" for line in test.columns), ""]
+
+
 def _fit_options(args, method):
     """Return the options of the fit that were given; refuse those that the explainer lacks."""
     options = {name: getattr(args, name) for name in ("C", "fit_intercept", "max_iter")}
@@ -91,19 +104,10 @@ def _read(args):
             raise InputError("tables need --target COLUMN, the column of the class labels")
         if args.labels is not None or args.test_labels is not None:
             raise InputError("--labels and --test-labels are for matrices; tables have --target")
-        return read_tables(args.train, args.test, args.target, args.id)
+        return read_tables(args.train, args.test, args.target, args.id, Reading.of(args))
     if args.target is not None or args.id is not None:
         raise InputError("--target and --id are for tables; matrices have --labels FILE.npy")
     return read_matrices(args.train, args.test, args.labels, args.test_labels, args.standardize)
-
-
-def _find_class(y, text):
-    classes = np.unique(y)
-    for label in classes:
-        if str(label) == text:
-            return label
-    listed = join_names(classes, str)
-    raise InputError(f"there is no class {text!r}; the classes are {listed}")
 
 
 def _check_row_numbers(args, test):
