@@ -162,6 +162,32 @@ def check_group(group, n, name="rows"):
     return found.astype(np.intp)
 
 
+def check_same_rows(*, exactly=True, **given):
+    """Refuses frames and series whose indexes say that they mean other rows.
+
+    Rows are taken by position. Not `exactly`: only where both have the same index in another order.
+    """
+    (first, *others) = [(name, one) for name, one in given.items() if hasattr(one, "iloc")] or [()]
+    for name, one in others:
+        a, b = first[1].index, one.index
+        if a.equals(b) or not (exactly or (a.isin(b).all() and b.isin(a).all())):
+            continue
+        raise ValueError(
+            f"the indexes of {first[0]} and {name} differ: rows are taken by position, so give "
+            f"both in one order ({name}.loc[{first[0]}.index]), or without an index"
+        )
+
+
+def index_ids(*given):
+    """(name, ids) of the first frame or series with an index other than 0, 1, ..., or None."""
+    for one in given:
+        if hasattr(one, "iloc"):
+            ids = one.index.to_numpy()
+            if ids.dtype.kind not in "iu" or not np.array_equal(ids, np.arange(len(ids))):
+                return one.index.name, ids
+    return None
+
+
 def encode_labels(y_train, targets, names="y_train and targets"):
     """Integers that are equal where the labels are."""
     if y_train.dtype.kind != targets.dtype.kind:

@@ -16,7 +16,15 @@ from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from .._arrays.checks import canonical_csr, check_features, check_plain, codes_of, plain_array
+from .._arrays.checks import (
+    canonical_csr,
+    check_features,
+    check_plain,
+    check_same_rows,
+    codes_of,
+    index_ids,
+    plain_array,
+)
 
 __all__ = [
     "BaseComposition",
@@ -47,22 +55,28 @@ LAYOUT: dict = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "orde
 
 
 def check_training_data(estimator, X, y, classes=None):
-    """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64."""
+    """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64.
+
+    The estimator remembers what the rows are called and their labels: small, for explanations.
+    """
     check_features(X, "X")
     check_plain(y, "y")
+    check_same_rows(exactly=False, X=X, y=y)
+    estimator._fit_ids = index_ids(X, y)
     with np.errstate(invalid="ignore", over="ignore"):
         X, y = validate_data(estimator, canonical(X), y, **LAYOUT)
     check_classification_targets(y)
     _check_size(estimator, X)
     if classes is not None:
-        estimator.classes_ = classes
-        return X, codes_of(y, classes, "label of y")
-    estimator.classes_, codes = np.unique(y, return_inverse=True)
-    if len(estimator.classes_) < 2:
-        raise ValueError(
-            f"{type(estimator).__name__} needs rows of at least 2 classes, but y contains only "
-            f"one class: {estimator.classes_.tolist()[0]!r}"
-        )
+        estimator.classes_, codes = classes, codes_of(y, classes, "label of y")
+    else:
+        estimator.classes_, codes = np.unique(y, return_inverse=True)
+        if len(estimator.classes_) < 2:
+            raise ValueError(
+                f"{type(estimator).__name__} needs rows of at least 2 classes, but y contains only "
+                f"one class: {estimator.classes_.tolist()[0]!r}"
+            )
+    estimator._fit_codes = codes.astype(np.min_scalar_type(len(estimator.classes_)))
     return X, codes
 
 

@@ -233,7 +233,6 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         self.dual_coef_ = np.ascontiguousarray(alpha[self.support_].T)
         self.completeness_error_, self.n_iter_ = found.completeness_error, max(1, found.n_iter)
         self._keep_constant(size)
-        self._own = codes
         self.n_samples_fit_ = X.shape[0]
         return self
 
@@ -253,7 +252,7 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     def global_importance_(self) -> np.ndarray:
         """Coefficient of each training row for its own label, (n_samples_fit_,)."""
         check_is_fitted(self, "n_samples_fit_")
-        dual, own = self.dual_coef_, self._own[self.support_]
+        dual, own = self.dual_coef_, self._fit_codes[self.support_]
         out = np.zeros(self.n_samples_fit_)
         if len(dual) == 1:
             out[self.support_] = np.where(own == 1, dual[0], -dual[0])

@@ -25,7 +25,7 @@ class _Similarities(BaseExplainer):
     """What the two explainers without a head share: training rows kept, label targets only."""
 
     def _keep(self, X, y):
-        X, self._fit_codes = check_training_data(self, X, y)
+        X, _ = check_training_data(self, X, y)
         self._fit_same_class = self.same_class
         self._fit_X, self.n_samples_fit_ = X, X.shape[0]
         return self
