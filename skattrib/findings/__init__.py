@@ -1,5 +1,5 @@
 """What explanations are made into: training rows that look mislabelled."""
 
-from .label_issues import find_label_issues
+from .label_issues import LabelIssues, find_label_issues
 
-__all__ = ["find_label_issues"]
+__all__ = ["LabelIssues", "find_label_issues"]

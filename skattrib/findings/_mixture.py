@@ -5,12 +5,12 @@ import warnings
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import Parallel, delayed
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.parallel import Parallel, delayed
 
 N_FOLDS = 5
 N_TREES = 200
@@ -41,16 +41,10 @@ def out_of_sample(X, codes, n_classes, *, weight, seed, n_jobs, say):
         One of the models, fitted to all rows.
     """
     scaled = _scaled(X)
+    options = {"oob_score": True, "random_state": seed, "n_jobs": n_jobs}
     forests = [
-        RandomForestClassifier(N_TREES, oob_score=True, random_state=seed, n_jobs=n_jobs),
-        ExtraTreesClassifier(
-            N_TREES,
-            min_samples_leaf=3,
-            bootstrap=True,
-            oob_score=True,
-            random_state=seed,
-            n_jobs=n_jobs,
-        ),
+        RandomForestClassifier(N_TREES, min_samples_leaf=3, **options),
+        ExtraTreesClassifier(N_TREES, bootstrap=True, **options),
     ]
     models = {
         "linear model": lambda: _linear(scaled, codes, n_classes, weight, seed, n_jobs),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PRIOR = 0.3  # weight of flips to all classes alike against those that were counted
-FEWEST = 5  # rows that an estimate of how many labels are wrong rests on, at least
+FEWEST = 5  # rows that a class needs, and the estimate of how many labels are wrong
 SEEN = 0.2  # share of planted flips that it rests on, at least
 
 
@@ -23,12 +23,15 @@ class Noise:
         How many labels are wrong, in all.
     precision : float
         How many of those with a positive score are.
+    rare : ndarray of shape (n_classes,), bool
+        Classes of so few rows that their labels are not judged.
     """
 
     score: np.ndarray
     suggested: np.ndarray
     n_wrong: float
     precision: float
+    rare: np.ndarray
 
 
 def find_noise(shares, codes):
@@ -53,6 +56,7 @@ def find_noise(shares, codes):
     found, precision, n_wrong = _how_many(odds, wrong, _planted(shares, codes, flips))
     others = shares * flips[:, codes].T
     others[each, codes] = -np.inf
+    rare = np.bincount(codes, minlength=shares.shape[1]) < FEWEST
     order = np.sort(wrong)[::-1]
     if found == 0:
         cut = order[0]
@@ -60,7 +64,10 @@ def find_noise(shares, codes):
         cut = order[-1] - 1
     else:
         cut = (order[found - 1] + order[found]) / 2
-    return Noise(wrong - cut, others.argmax(axis=1), n_wrong, precision)
+    score = wrong - cut
+    # of so few rows nothing was learnt, and all would be contradicted
+    score[rare[codes]] = np.minimum(score.min(), 0)
+    return Noise(score, others.argmax(axis=1), n_wrong, precision, rare)
 
 
 def _flips(shares, codes):
