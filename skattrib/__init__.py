@@ -18,7 +18,7 @@ from .explainers import (
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
-from .findings import find_label_issues
+from .findings import explain, find_label_issues
 from .gradients import mlp_gradients
 from .preprocessing import LeafFeatures, table_preprocessor
 
@@ -39,6 +39,7 @@ __all__ = [
     "SimilarityExplainer",
     "TRAKExplainer",
     "compare_explainers",
+    "explain",
     "fidelity_scorer",
     "find_label_issues",
     "instruction_set",

@@ -34,11 +34,11 @@ def test_public_names_say_what_they_are(name):
         assert documented == set(inspect.signature(value).parameters)
 
 
-def test_the_readme_explains_a_network(tmp_path, monkeypatch):
+def test_the_guide_explains_a_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # gradients go into a file
     torch.manual_seed(0)
-    readme = Path(__file__).parents[1] / "README.md"
-    (code,) = re.findall(r"```py\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)
+    page = Path(__file__).parents[1] / "docs/guide/networks.md"
+    (code,) = re.findall(r"```py\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     layers = torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
     rows, labels = torch.randn(90, 4), torch.arange(90) % 3
     train, test = (

@@ -126,17 +126,28 @@ def find_layout(path, reading, fallback="utf-8"):
     lines = lines if whole or len(lines) < 2 else lines[:-1]
     if not any(line.strip() for line in lines):
         raise InputError(f"{path} is empty")
-    start = next(
-        (n for n, line in enumerate(lines) if line.strip() and not line.startswith(COMMENTS)), 0
-    )
+    comments = [
+        n for n, line in enumerate(lines[:RECORDS]) if line.startswith(COMMENTS) or not line.strip()
+    ]
+    start = next(n for n in range(len(lines)) if n >= len(comments) or comments[n] != n)
     sep = reading.sep and SPELLED.get(reading.sep.lower(), reading.sep)
     sep, skip = _separator(lines[start : start + RECORDS], path, sep)
-    records = _records(lines[start + skip : start + skip + RECORDS], sep)
+    start += skip
+    records = _records(lines[start : start + RECORDS], sep)
+    if reading.header and start and _is_data(records):
+        # the header may stand in the last comment
+        above = _records([re.sub(r"^[#%/\s]+", "", lines[start - 1])], sep)
+        if above and len(above[0]) == len(records[0]):
+            start, records = start - 1, [*above, *records]
+    n_above = sum(bool(line.strip()) for line in lines[:start])
+    if n_above:
+        shown = "1 line" if n_above == 1 else f"{n_above} lines"
+        warnings.warn(f"{path}: left out {shown} above the table", stacklevel=2)
     return Layout(
         encoding,
         sep,
         reading.decimal or _decimal(records, sep),
-        start + skip,
+        start,
         _names(records, path, reading.header),
         reading.header and _is_data(records),
     )
@@ -186,7 +197,7 @@ def _records(lines, sep):
 
 
 def _separator(lines, path, given):
-    """Return the separator, and the number of lines above the table."""
+    """Return the separator, and the number of lines before the first with several fields."""
     scores = {}
     for rank, sep in enumerate(SEPARATORS if given is None else [given]):
         if len(sep) != 1 and sep != r"\s+":
@@ -198,16 +209,14 @@ def _separator(lines, path, given):
         above = sum(count > 0 for count in counts[:skip])
         widths = [len(record) for record in _records(lines[skip:], sep)]
         width, n_rows = Counter(widths).most_common(1)[0]
-        scores[n_rows / len(widths), -above, width, -rank] = sep, skip, above
+        if sep == r"\s+" and given is None and n_rows < len(widths):
+            continue  # texts of words
+        scores[n_rows / len(widths), -above, width, -rank] = sep, skip
     if not scores:
         if given is not None:
             raise InputError(f"{path} has a single column when split by --sep {given!r}")
         return ",", 0  # what is missing will be named
-    sep, skip, above = scores[max(scores)]
-    if above:
-        lines = "1 line" if above == 1 else f"{above} lines"
-        warnings.warn(f"{path}: left out {lines} above the table", stacklevel=2)
-    return sep, skip
+    return scores[max(scores)]
 
 
 def _decimal(records, sep):

@@ -5,6 +5,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from .._arrays import batches
+from ..findings.lines import explained_lines
+from ..findings.records import EXPLAINED_AT_ONCE, Columns, Query, as_record, explanations
 from ..metrics import class_detection_score
 from .fitting import fit
 from .inputs import Dataset, InputError, is_table
@@ -12,9 +14,8 @@ from .labels import find_label
 from .matrices import read_matrices
 from .methods import METHODS
 from .outputs import check_outputs, write_records
-from .printing import cell, print_table, printable, warnings_as_notes
+from .printing import printable, warnings_as_notes
 from .reading import Reading
-from .records import EXPLAINED_AT_ONCE, Query, as_record, explanations
 from .report import Report
 from .tables import read_tables
 
@@ -53,36 +54,37 @@ def explain(args):
         target = find_label(np.unique(train.y), args.target_class)
     _check_row_numbers(args, test)
 
-    for line in _columns(train, test):
-        print(printable(line))
     fitted = fit(method, train, **options)
-    fitted.show()
     predicted = fitted.explainer.predict(test.X)
     targets = predicted if target is None else np.full_like(predicted, target)
-    query = Query(fitted.explainer, train, test, predicted, targets, args.top)
+    query = Query(fitted.explainer, train, test, predicted, targets, args.top, _origins(train))
     shown, written = _chosen_rows(args, query)
     if args.output is not None:
-        write_records((as_record(query, e) for e in explanations(query, written)), args.output)
-    scores = _scores(query)
+        write_records(map(as_record, explanations(query, written)), args.output)
+    scores, columns = _scores(query), _columns(train, test)
+    if report is not None:
+        report.add_method(method, fitted)
+        report.add_scores(args.train, args.test, scores)
+        report.add_notes(columns)
+        report.add_query(query, shown)
+        report.write(args.report)
+
+    # files first: whoever reads the rest through a pipe may stop early
+    if columns:
+        print("columns:", *map(printable, columns), "", sep="\n")
+    fitted.show()
     if scores:
         print("", *scores, sep="\n")
     _print_explanations(query, shown, method.meaning)
     if args.output is not None:
         print(f"\nWrote the explanations of {len(written)} rows to {printable(args.output)}")
     if report is not None:
-        report.add_fit(method, fitted)
-        report.add_scores(args.train, args.test, scores)
-        report.add_issues(query)
-        report.add_rows(query, shown)
-        report.write(args.report)
         print(f"\nWrote the report to {printable(args.report)}")
 
 
 def _columns(train, test):
     """Return in words how the columns were encoded, and what is new in those of TEST."""
-    if not train.columns:
-        return []
-    return ["columns:", *train.columns, *(f"in TEST: {line}" for line in test.columns), ""]
+    return [*train.columns, *(f"in TEST: {line}" for line in test.columns)]
 
 
 def _fit_options(args, method):
@@ -166,25 +168,13 @@ def _class_detection(query):
 
 def _print_explanations(query, rows, meaning):
     print(f"\n{meaning}")
-    train, test, right = query.train, query.test, query.right
-    for explanation in explanations(query, rows):
-        row = explanation.row
-        verdict = ""
-        if right is not None:
-            verdict = ", right" if right[row] else f", but labelled {cell(test.y[row])}"
-        name = f"{cell(test.id_name)} {cell(test.ids[row])}"
-        print(f"\nTest {name}: predicted {cell(query.predicted[row])}{verdict}")
-        if explanation.output is not None:
-            target = cell(query.targets[row])
-            base = explanation.base
-            base = "" if base is None else f", {base:+#.4g} of it the base value"
-            print(f"decision value of class {target}: {explanation.output:+#.4g}{base}")
-        sides = [
-            [[train.ids[i], train.y[i], f"{value:+#.4g}"] for i, value in side]
-            for side in (explanation.proponents, explanation.opponents)
-        ]
-        lines = [[train.id_name, "label", "proponent", "   ", train.id_name, "label", "opponent"]]
-        for k in range(max(map(len, sides))):
-            cells = [side[k] if k < len(side) else [""] * 3 for side in sides]
-            lines.append([*cells[0], "", *cells[1]])
-        print_table(lines, indent="  ")
+    with_columns = query.train.table is not None
+    for explained in explanations(query, rows, with_columns=with_columns):
+        print("", *explained_lines(explained, query.test.id_name, query.train.id_name), sep="\n")
+
+
+def _origins(train):
+    """Return the columns that features were made of, those of a matrix by number."""
+    if train.table is None:
+        return Columns([f"column {f}" for f in range(train.X.shape[1])], None, 0)
+    return Columns(list(train.table.columns), train.sources, train.table.shape[1])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 
-TEXT = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat")
+TEXT = (".csv", ".tsv", ".tab", ".txt", ".data", ".test", ".dat")
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 PARQUET = (".parquet", ".pq")
 MATRICES = (".npz", ".npy")

@@ -1,7 +1,6 @@
 """Class labels and ids of tables: as in the file, and compared as they read."""
 
 import re
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -60,24 +59,22 @@ def natural(texts: Sequence[str]) -> np.ndarray:
     return floats if exact else values
 
 
-def alike(y_test: np.ndarray, y_train: np.ndarray, path: str, train_path: str) -> np.ndarray:
-    """Return labels of TEST as those of TRAIN that read the same; name the others in a note."""
+def alike(y_test: np.ndarray, y_train: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return labels of TEST as those of TRAIN that read the same, and a note of the others."""
     classes = np.unique(y_train)
     known = {_key(label): label for label in classes}
     found, codes = np.unique(y_test, return_inverse=True)
-    foreign = [label for label in found if _key(label) not in known]
+    foreign = [label for label in found.tolist() if _key(label) not in known]
     if not foreign:
-        return np.array([known[_key(label)] for label in found], dtype=classes.dtype)[codes]
-    counts = np.bincount(codes)
-    shown = [f"{str(label)!r} ({counts[found == label][0]} rows)" for label in foreign]
-    n_rows = sum(counts[found == label][0] for label in foreign)
-    warnings.warn(
-        f"{n_rows} rows of {path} have labels that {train_path} lacks: {join_names(shown, str)}; "
-        f"its classes are {join_names(classes, lambda label: repr(str(label)))}. These rows count "
-        "as misclassified: make the labels alike",
-        stacklevel=2,
+        return np.array([known[_key(label)] for label in found], dtype=classes.dtype)[codes], ""
+    counts = dict(zip(found.tolist(), np.bincount(codes).tolist(), strict=True))
+    n_rows = sum(counts[label] for label in foreign)
+    shown = join_names((f"{str(label)!r} ({counts[label]:,})" for label in foreign), str)
+    note = (
+        f"{n_rows:,} rows have labels that the training rows lack: {shown}; the classes are "
+        f"{join_names(map(str, classes))}. These rows count as misclassified: make the labels alike"
     )
-    return np.array([str(known.get(_key(label), label)) for label in found])[codes]
+    return np.array([str(known.get(_key(label), label)) for label in found])[codes], note
 
 
 def find_label(classes: np.ndarray, text: str):
@@ -94,7 +91,7 @@ def find_label(classes: np.ndarray, text: str):
     for label in classes:
         if _key(label) == _key(text):
             return label
-    listed = join_names(classes, lambda label: repr(str(label)))
+    listed = join_names(map(str, classes))
     raise InputError(f"there is no class {text!r}; the classes are {listed}")
 
 

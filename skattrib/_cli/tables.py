@@ -3,6 +3,7 @@
 import difflib
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .labels import alike, column_labels, natural
 from .reading import Reading
 
 PLAIN = Reading()
+NAMELESS = "Unnamed: "  # pandas calls columns without a name so, and they are left out
 
 
 @dataclass
@@ -77,6 +79,8 @@ def read_table(
     table.frame = table.frame[_chosen(table.frame, options, path, special)]
     if table.y is not None:
         check_labels(table.y, f"target {target!r} of {path}", options.force)
+        if table.y.dtype.kind == "f" and np.any(table.y % 1):
+            table.y = table.y.astype(str)  # classifiers take fractions for measurements
     return table
 
 
@@ -111,8 +115,11 @@ def read_tables(
     """
     train = read_table(train_path, target, id_column, options)
     test = _read_test(test_path, train, target, id_column, options)
+    foreign = ""
     if train.y is not None and test.y is not None:
-        test.y = alike(test.y, train.y, test_path, train_path)
+        test.y, foreign = alike(test.y, train.y)
+    if foreign:
+        warnings.warn(f"{test_path}: {foreign}", stacklevel=2)
     preprocessor = table_preprocessor(missing=options.missing, decimal=train.decimal)
     try:
         X_train = preprocessor.fit_transform(train.frame)
@@ -128,7 +135,7 @@ def read_tables(
         data.table, data.sources = table.frame, sources
         data.ids, data.id_name = table.ids, table.id_name
     datasets[0].columns = summary(preprocessor.decisions_)
-    datasets[1].columns = preprocessor.unseen(test.frame)
+    datasets[1].columns = preprocessor.unseen(test.frame) + [foreign] * bool(foreign)
     return datasets
 
 
@@ -167,8 +174,10 @@ def _chosen(frame, options, path, special):
     keep, drop = (_listed(frame, given, path, special) for given in (options.keep, options.drop))
     left = [name for name in frame.columns if name not in drop and (name in keep or not keep)]
     if not left:
-        others = "besides " + join_names(special) if not (keep or drop) else "left"
-        raise InputError(f"{path} has no columns to learn from {others}")
+        which = " that --drop and --keep leave" if keep or drop else ""
+        raise InputError(
+            f"{path} has no columns to learn from besides {join_names(special)}{which}"
+        )
     return left
 
 
@@ -178,22 +187,22 @@ def _listed(frame, given, path, special):
     for text in given:
         parts = [text] if text in frame.columns else [part.strip() for part in text.split(",")]
         for name in parts:
-            if name not in special:
+            if name not in special and not name.startswith(NAMELESS):
                 _check_has(frame, name, path)
         names += parts
     return names
 
 
 def _import_pandas():
-    try:
-        import pandas
-        import pyarrow  # noqa: F401
-        import skrub  # noqa: F401
-    except ImportError as error:
+    # without importing them: skrub takes a second, and few tables need it
+    absent = [name for name in ("pandas", "pyarrow", "skrub") if find_spec(name) is None]
+    if absent:
         raise InputError(
-            f"tables need pandas, pyarrow and skrub ({error}): "
+            f"tables need {join_names(absent, str)}, which is not installed: "
             'install with pip install "skattrib[cli]"'
-        ) from error
+        )
+    import pandas
+
     return pandas
 
 
@@ -214,7 +223,7 @@ def _read_frame(path, special, options, text=()):
     if not frame.columns.is_unique:
         repeated = frame.columns[frame.columns.duplicated()].unique()
         raise InputError(f"{path} has several columns named {join_names(repeated)}")
-    nameless = [c for c in frame.columns if c.startswith("Unnamed: ") and c not in special]
+    nameless = [c for c in frame.columns if c.startswith(NAMELESS) and c not in special]
     if nameless:
         warnings.warn(f"{path}: left out {join_names(nameless)}, without a name", stacklevel=2)
         frame = frame.drop(columns=nameless)

@@ -14,6 +14,7 @@ from .decisions import ColumnDecision
 
 INDICATED = 0.05  # share of missing numbers from which a feature says so, with missing="auto"
 TERMS = 2**15
+COUNTED = 20  # rows from which a column that counts them is pointed out
 
 
 class NumberBlock:
@@ -87,7 +88,7 @@ class NumberBlock:
             odd = sorted(kind.form.nulls - NULLS)
             if odd and n_missing:
                 notes.append(f"{', '.join(map(repr, odd))} as missing")
-            if not n_missing and len(first) > 2 and np.all(np.diff(first) == 1):
+            if not n_missing and len(first) >= COUNTED and np.all(np.diff(first) == 1):
                 notes.append("counts the rows")
                 remedy = "drop"
         if n_missing:

@@ -49,22 +49,23 @@ class Numbers(Kind):
         elif kind == "m":
             values = column.dt.total_seconds().to_numpy(dtype=np.float64, na_value=np.nan)
         elif kind == "M":
-            raise ValueError(f"column {self.name!r} held numbers in fit, now dates")
+            raise ValueError(f"column {self.name!r} held numbers in the training rows, here dates")
         else:
             codes, found = factorized(column)
             numbers, bad = self.form.parse(found)
             if bad:
+                n_bad = np.isin(codes, [found.index(text) for text in bad]).sum()
                 raise ValueError(
-                    f"column {self.name!r} held {self.what}s in fit, now text such as {bad[0]!r} "
-                    f"({np.isin(codes, [found.index(b) for b in bad]).sum()} rows); correct or "
-                    "empty them, or leave the column out"
+                    f"column {self.name!r} held {self.what}s in the training rows, here "
+                    f"text such as {bad[0]!r} (rows: {n_bad}); "
+                    "correct or empty them, or drop the column"
                 )
             values = np.append(numbers, np.nan)[codes]
         n_bad = np.count_nonzero(np.abs(values) > HUGE)
         if n_bad:
             raise ValueError(
                 f"column {self.name!r} has {n_bad} values that are infinite or beyond {HUGE:g}; "
-                "correct or empty them, or leave the column out"
+                "correct or empty them, or drop the column"
             )
         return values[:, np.newaxis]
 
@@ -101,7 +102,7 @@ class Dates(Kind):
 
     def names(self) -> list[str]:
         """Return names of the features."""
-        return [str(name) for name in self.encoder.all_outputs_]
+        return [*map(str, self.encoder.all_outputs_), f"{self.name}_total_seconds"]
 
     def read(self, column: Any) -> np.ndarray:
         """Return years, months, days, ... of shape (n, width), NaN where missing."""
@@ -110,14 +111,18 @@ class Dates(Kind):
         try:
             dates = in_utc(column) if self.in_utc else self.parser.transform(column)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"column {self.name!r} held dates in fit: {error}") from error
+            raise ValueError(
+                f"column {self.name!r} held dates in the training rows: {error}"
+            ) from error
         lost = dates.isna() & ~missing
         if lost.any():
             raise ValueError(
-                f"column {self.name!r} held dates in fit, now {column[lost].iloc[0]!r} "
-                f"({lost.sum()} rows); write them alike, or leave the column out"
+                f"column {self.name!r} held dates in the training rows, here "
+                f"{column[lost].iloc[0]!r} (rows: {lost.sum()}); "
+                "write them alike, or drop the column"
             )
-        return self.encoder.transform(dates).to_numpy(dtype=np.float64)
+        parts = self.encoder.transform(dates).to_numpy(dtype=np.float64)
+        return np.column_stack([parts, _seconds(dates)])
 
     def cleaned(self, column: Any) -> Any:
         """Return the column without texts that stand for a missing value."""
@@ -204,7 +209,8 @@ def _dates(column, name):
             kind.in_utc = True
     if getattr(kind.parser, "format_", None) is not None:
         kind.what = f"date ({kind.parser.format_})"
-    kind.encoder = DatetimeEncoder(add_weekday=True).fit(dates)
+    # its seconds are float32: a minute of our days is less than their spacing
+    kind.encoder = DatetimeEncoder(add_total_seconds=False, add_weekday=True).fit(dates)
     return kind
 
 
@@ -213,6 +219,14 @@ def in_utc(column: Any) -> Any:
     import pandas as pd
 
     return pd.to_datetime(column, format="ISO8601", utc=True)
+
+
+def _seconds(dates):
+    """Return the seconds since 1970."""
+    import pandas as pd
+
+    dates = pd.to_datetime(dates)
+    return (dates - pd.Timestamp(0, tz=dates.dt.tz)).dt.total_seconds().to_numpy()
 
 
 def factorized(column: Any) -> tuple[np.ndarray, list[str]]:

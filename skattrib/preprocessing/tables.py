@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -343,7 +344,7 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
         if found and self.missing == "refuse":
             raise ValueError(
                 f"missing values in {', '.join(found[:20])}; fill them in, drop those rows or "
-                'columns, or choose missing="auto"'
+                "columns, or have them imputed: missing='auto'"
             )
 
     def _name_outputs(self):
@@ -369,11 +370,12 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
 
 
 def _import_pandas() -> Any:
-    try:
-        import pandas
-        import skrub  # noqa: F401
-    except ImportError as error:
+    absent = [name for name in ("pandas", "skrub") if find_spec(name) is None]
+    if absent:
         raise ImportError(
-            f'tables need pandas and skrub ({error}): install with pip install "skattrib[cli]"'
-        ) from error
+            f"tables need {' and '.join(absent)}, which is not installed: "
+            'install with pip install "skattrib[cli]"'
+        )
+    import pandas
+
     return pandas
