@@ -156,7 +156,7 @@ def methods(unit):
         yield "loss", name, loss(model)
         yield "cleanlab", f"linear, {name}", cleanlab(model)
     forest = RandomForestClassifier(100, random_state=0)
-    leafy = RandomForestClassifier(200, min_samples_leaf=5, random_state=0)
+    leafy = RandomForestClassifier(100, min_samples_leaf=5, random_state=0)
     yield "cleanlab", "forest", cleanlab(forest)
     yield "cleanlab", "forest, leaves of 5", cleanlab(leafy)
     yield "cleanlab", "15 nearest", cleanlab(KNeighborsClassifier(15, weights="distance"))

@@ -9,7 +9,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from .._arrays import batches
 from .._arrays.checks import canonical_csr, check_features
 from ..preprocessing import LeafFeatures, table_preprocessor
-from ._mixture import out_of_sample
 from ._noise import find_noise
 
 LARGEST_DENSE = 20_000_000  # entries of an encoded table that forests get as a dense matrix
@@ -21,6 +20,8 @@ def judge(X, y, *, seed, n_jobs, say):
 
     Models are fitted twice: the second time the labels that look wrong count for less.
     """
+    from ._mixture import out_of_sample  # imports scikit-learn's models
+
     classes, codes = _codes(y)
     rows = _rows(X, len(y), say)
     rng = check_random_state(seed)
