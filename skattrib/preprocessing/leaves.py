@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
-from .._arrays.checks import check_plain
+from .._arrays.checks import canonical_csr, check_plain
 
 __all__ = ["LeafFeatures"]
 
@@ -193,6 +193,9 @@ class LeafFeatures(TransformerMixin, BaseEstimator):
     def _checked(self, X, reset):
         """X, an array if it was a list; the model knows best what else it takes."""
         check_plain(X, "X")
+        if sp.issparse(X):
+            csr = canonical_csr(X, "X")
+            X = sp.csr_matrix(csr) if isinstance(X, sp.spmatrix) else csr
         X = X if hasattr(X, "shape") else np.asarray(X)
         if X.ndim != 2:
             raise ValueError(
