@@ -4,7 +4,6 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 
 from .._arrays import batches
 from .._arrays.checks import canonical_csr, check_features
@@ -64,15 +63,14 @@ def nearest_of_class(leaves, codes, believed, rows, suggested, k):
 
 def _codes(y):
     try:
-        check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
         missing = bool(np.any(classes != classes))
     except TypeError:
         missing = True
-    except ValueError as error:
-        raise ValueError(f"y must hold class labels: {error}") from None
     if missing:
         raise ValueError("y holds missing labels, or labels of several kinds: fill in or drop them")
+    if y.dtype.kind == "f" and np.any(classes % 1 != 0):
+        raise ValueError(f"y is continuous (such as {y[y % 1 != 0][0]}): it must hold class labels")
     if not 2 <= len(classes) <= len(y) / 2:
         raise ValueError(
             f"y has {len(classes)} classes in {len(y)} rows; two or more are needed, with two rows "

@@ -80,9 +80,11 @@ def _linear(X, codes, n_classes, weight, seed, n_jobs):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer rows than folds
         splits = list(folds.split(codes, codes))
-    parts = Parallel(n_jobs)(
-        delayed(_one_fold)(X, codes, n_classes, weight, C, *split) for split in splits
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one vote of four need not be at its optimum
+        parts = Parallel(n_jobs, prefer="threads")(
+            delayed(_one_fold)(X, codes, n_classes, weight, C, *split) for split in splits
+        )
     shares = np.empty((len(codes), n_classes))
     for (_, left_out), part in zip(splits, parts, strict=True):
         shares[left_out] = part
@@ -96,9 +98,7 @@ def _one_fold(X, codes, n_classes, weight, C, kept, left_out):
         shares[:, seen] = 1
         return shares
     model = LogisticRegression(C=C, max_iter=200, tol=1e-3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one vote of four need not be at its optimum
-        model.fit(X[kept], codes[kept], None if weight is None else weight[kept])
+    model.fit(X[kept], codes[kept], None if weight is None else weight[kept])
     shares[:, seen] = model.predict_proba(X[left_out])
     return shares
 

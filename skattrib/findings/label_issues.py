@@ -252,10 +252,15 @@ def find_label_issues(
 
 
 def _judged(X, y, ids, k, n_jobs, random_state, verbose):
+    if not hasattr(X, "shape") and not isinstance(X, list | tuple):
+        raise ValueError(
+            f"X must be a matrix or a frame of rows, got {type(X).__name__}; with an explainer "
+            "give (explainer, X, y)"
+        )
     check_same_rows(X=X, y=y, ids=ids)
     found = index_ids(X, y)
     y = plain_array(y, "y")
-    n = count(X) if sp.issparse(X) or hasattr(X, "shape") else len(X)
+    n = count(X)
     if y.shape != (n,):
         raise ValueError(f"y has shape {y.shape}; expected ({n},), a label for each row of X")
     ids = _checked_ids(found[1] if ids is None and found else ids, n)
