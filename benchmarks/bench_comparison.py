@@ -3,7 +3,7 @@
 compare_explainers on digits (1,300 training, 497 test rows) and on 5,000 training and 500 test
 rows of the deep features of Fashion-MNIST, scaled to the mean norm of the digits, so that C means
 the same. Ground truth: LogisticRegression(C=1) really trained again on 100 random halves and
-without each of 50 rows. Writes the pictures of the README to docs, or to SKATTRIB_PICTURES.
+without each of 50 rows. Writes its pictures to docs/pictures, or to SKATTRIB_PICTURES.
 """
 
 import os
@@ -23,7 +23,7 @@ from skattrib import (
     compare_explainers,
 )
 
-PICTURES = Path(os.environ.get("SKATTRIB_PICTURES", Path(__file__).parents[1] / "docs"))
+PICTURES = Path(os.environ.get("SKATTRIB_PICTURES", Path(__file__).parents[1] / "docs/pictures"))
 METRICS = ["class_detection", "subclass_detection", "mislabel_detection", "shortcut_detection"]
 METRICS += ["linear_datamodeling", "leave_one_out", "self_influence"]
 METRICS += ["faithfulness", "completeness", "sparsity"]

@@ -1,4 +1,4 @@
-"""Prints the README's tables: python benchmarks/tables.py.
+"""Prints the tables of the guide: python benchmarks/tables.py.
 
 They are made of what bench_comparison.py, bench_label_issues.py, bench_networks.py and
 bench_intercept.py left in benchmarks/results; of those that have not run there is no table.

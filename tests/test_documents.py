@@ -9,7 +9,7 @@ import skattrib
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
-    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 )
 # where a path in backticks may start; names in capitals stand for what a reader fills in
 ROOTS = ("", "skattrib/", "csrc/")

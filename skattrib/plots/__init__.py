@@ -6,7 +6,9 @@ Each Display holds what is shown, made by `from_estimator`, `from_predictions` o
 
 from ._attributions import AttributionDisplay, FeatureSharesDisplay
 from ._judgements import ComparisonDisplay, DatamodelingDisplay, DetectionCurveDisplay
+from ._maps import PixelMapDisplay
 from ._support import SupportDisplay
+from ._token_maps import TokenMapDisplay
 
 __all__ = [
     "AttributionDisplay",
@@ -14,5 +16,7 @@ __all__ = [
     "DatamodelingDisplay",
     "DetectionCurveDisplay",
     "FeatureSharesDisplay",
+    "PixelMapDisplay",
     "SupportDisplay",
+    "TokenMapDisplay",
 ]
