@@ -172,11 +172,12 @@ def misclassifications(
     predicted: rows with negative attributions push towards the error. They are ranked by their mean
     over all errors of the kind, which `aggregate` has without the matrix of attributions.
 
-    **Rows are named, not causes.** Where 40 neighbours of a class were relabelled on purpose, 79 %
-    of the ten rows named were among them with representer points, 29 % with influence and at most
-    17 % with DualView (3 % by chance); removing the ten rows did not change how many errors of the
-    kind there were. `control_share` tells rows that push towards errors from those that are strong
-    opponents of every row of the class: one in 99 % of the errors was in all of the right rows too.
+    **Rows are named, not causes.** Where 40 neighbours of one class were relabelled on purpose, of
+    10,000 images of clothes and for eight kinds of error, 72 % of the ten rows named were among
+    them with representer points, 41 % with influence and 29 % with DualView (.4 % by chance). But
+    to remove the ten rows did not change how many errors of the kind there were. `control_share`
+    tells rows that push towards errors from those that are strong opponents of every row of the
+    class: one in 99 % of the errors was in all of the right rows too.
 
     References
     ----------
@@ -230,10 +231,10 @@ def misclassifications(
 
 
 def _codes(explainer, X, labels, name):
-    labels = plain_array(labels, name)
-    if labels.shape != (count(X),):
+    labels, n_rows = plain_array(labels, name), count(X) if np.ndim(X) == 2 else 0
+    if labels.shape != (n_rows,):
         raise ValueError(
-            f"{name} must have one label for each of the {count(X)} rows of X, got shape "
+            f"{name} must have one label for each of the {n_rows} rows of X, got shape "
             f"{labels.shape}"
         )
     return codes_of(labels, explainer.classes_, f"label of {name}")
