@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import batches, first_equal
-from .loss import Inverses, UnitLosses, row_space
+from .loss import Inverses, UnitLosses, factor, row_space
 
 # numbers of an array of rows x units
 UNIT_FLOATS = 2**23
@@ -100,9 +100,8 @@ def _directions(losses, inverses, z, gradients, forcing, hard):
         )
         hard[soft] = ~done & (losses.D <= SMALL)
     for u in np.flatnonzero(hard):
-        H = losses.C * losses.gram(curvature[:, u])
-        H[np.diag_indices_from(H)] += 1.0
-        out[u] = -la.solve(H, gradients[u], assume_a="pos", check_finite=False)
+        H, _ = factor(losses.C * losses.gram(curvature[:, u]))
+        out[u] = -la.cho_solve(H, gradients[u], check_finite=False)
     return out
 
 

@@ -25,7 +25,7 @@ from ._validation import (
 )
 
 # beyond, squares of targets times C are no numbers
-LARGEST_C, LARGEST_TARGET = 1e150, 1e70
+LARGEST_C, LARGEST_TARGET = 1e80, 1e70
 
 
 class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm):
@@ -210,9 +210,11 @@ class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm):
         t = y[:, None] if y.ndim == 1 else y
         self._check_targets(activation, t)
         self.C_, size = scaled_penalty(self.C, X, weight)
-        if not 1 / LARGEST_C < self.C_ < LARGEST_C:
+        most = self.C_ * weight.max()
+        if not 1 / LARGEST_C < most < LARGEST_C:
             raise ValueError(
-                f"C must lie between {1 / LARGEST_C:.0e} and {LARGEST_C:.0e}, got {self.C_:.1e}"
+                f"C times the largest sample_weight must lie between {1 / LARGEST_C:.0e} and "
+                f"{LARGEST_C:.0e}, got {most:.1e}"
             )
         found = matching_regression(
             X,

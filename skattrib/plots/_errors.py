@@ -148,7 +148,7 @@ class ErrorKindDisplay(Display):
         share, control = kind.share[:k], kind.control_share[:k]
         ax.hlines(place, share, control, color="lightgray", zorder=0)
         (self.control_,) = ax.plot(
-            control, place, "s", color=REST, fillstyle="none", label="of rows predicted rightly"
+            control, place, "s", color=REST, ms=10, mfc="none", label="of rows predicted rightly"
         )
         (self.share_,) = ax.plot(share, place, "o", color=LOWERS, label="of errors")
         ax.set(
@@ -161,7 +161,7 @@ class ErrorKindDisplay(Display):
         ax.set_yticks(place, ticks)
         ax.set_ylabel("training row, mean attribution to the margin")
         if len(rows):
-            ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.32), ncols=2, frameon=False)
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
         else:
             ax.text(0.5, 0.0, "no training row pushes towards it", ha="center", va="center")
         return self
