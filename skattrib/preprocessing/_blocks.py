@@ -36,13 +36,19 @@ class NumberBlock:
         features = self._filled(values, absent)
         with np.errstate(over="ignore", invalid="ignore"):
             self.varying = np.ptp(features, axis=0) > 0
-        features = self._scaled(features[:, self.varying], self.scaler.fit_transform)
         names = [(name, kind.name) for kind in self.kinds for name in kind.names()]
         names += [(f"{self.kinds[k].name}_missing", self.kinds[k].name) for k in self.indicated]
         self.outputs = [pair for pair, varies in zip(names, self.varying, strict=True) if varies]
         widths = {kind.name: 0 for kind in self.kinds}
         for _, source in self.outputs:
             widths[source] += 1
+        features = features[:, self.varying]
+        if self.outputs:
+            # the parts of a date, which say much the same, weigh as much as one number
+            dates = {kind.name for kind in self.kinds if isinstance(kind, Dates)}
+            parts = [widths[source] if source in dates else 1 for _, source in self.outputs]
+            self.scaler.fit(features).scale_ *= np.sqrt(parts)
+            features = self.scaler.transform(features)
         decisions = [
             self._decision(kind, values[:, start], absent[:, k], widths[kind.name], k)
             for k, (kind, start) in enumerate(zip(self.kinds, self._starts(), strict=True))
@@ -58,11 +64,7 @@ class NumberBlock:
     def transform(self, frame: Any) -> np.ndarray:
         """Return features."""
         features = self._filled(*self._read(frame))[:, self.varying]
-        return self._scaled(features, self.scaler.transform)
-
-    @staticmethod
-    def _scaled(features, scale):
-        return scale(features) if features.shape[1] else features
+        return self.scaler.transform(features) if self.outputs else features
 
     def _read(self, frame):
         """Return numbers, and which rows lack which column."""

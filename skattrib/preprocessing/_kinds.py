@@ -184,9 +184,23 @@ def kind_of(column: Any, decimal: str | None, nulls: Sequence[str]) -> Kind:
     form = find_format(found, decimal, nulls)
     if form is not None:
         return Numbers(name, form=form)
-    if all(any(map(str.isdigit, text)) for text in found if text not in NULLS):
+    if _may_be_dates([text for text in found if text not in NULLS]):
         return _dates(column, name) or texts
     return texts
+
+
+def _may_be_dates(texts):
+    """Whether a few texts look like dates: importing skrub takes a second."""
+    from pandas.tseries.api import guess_datetime_format
+
+    def is_one(text):
+        forms = (guess_datetime_format(text, dayfirst=first) for first in (False, True))
+        return any(map(str.isdigit, text)) and any(forms)
+
+    few = texts[:3]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of days before months
+        return bool(few) and all(map(is_one, few))
 
 
 def _dates(column, name):
