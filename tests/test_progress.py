@@ -107,9 +107,9 @@ def test_a_bar_is_closed_when_work_fails(open_terminal, monkeypatch):
     bars = []
 
     class Bar(tqdm.tqdm):
-        def close(self):
+        def __init__(self, **options):
+            super().__init__(**options)
             bars.append(self)
-            super().close()
 
     def failing():
         yield 1
@@ -118,7 +118,7 @@ def test_a_bar_is_closed_when_work_fails(open_terminal, monkeypatch):
     monkeypatch.setattr(tqdm, "tqdm", Bar)
     with pytest.raises(ValueError, match="no"):
         list(tracked(failing(), 3, title="jobs", verbose=1))
-    assert [bar.n for bar in bars] == [1]
+    assert [(bar.n, bar.disable) for bar in bars] == [(1, True)]  # which a closed one is
 
 
 def test_results_come_from_threads_too():
