@@ -11,6 +11,8 @@ import pytest
 from command_line import explain, fails
 
 from skattrib.__main__ import main
+from skattrib._cli.delimited import find_layout
+from skattrib._cli.reading import Reading
 
 ROWS = [
     (k, f"{k % 7}.{k % 10}", "tall tree" if k % 2 else "fox", "é" if k % 3 else "b")
@@ -88,6 +90,13 @@ def test_layouts_are_found_out(name, tmp_path, capsys, plain):
     else:
         path.write_bytes(LAYOUTS[name]())
     assert answers(capsys, path) == plain
+
+
+def test_decimal_commas_are_no_separators(tmp_path):
+    path = tmp_path / "table.txt"
+    path.write_text("x;z\n" + "".join(f"{k},5;{k % 3},25\n" for k in range(9)))
+    layout = find_layout(str(path), Reading())
+    assert (layout.sep, layout.decimal, layout.names) == (";", ",", ["x", "z"])
 
 
 OPTIONS = {
@@ -173,6 +182,7 @@ def run_labels(tmp_path, capsys, train, test, *options):
         (["1.5", "2.5"], ["1.5", "2.5"]),
         (["None", "brick"], ["None", "brick"]),
         (["NA", "null", "nan"], ["NA", "null", "nan"]),
+        (["true", "maybe"], ["True", "maybe"]),
         (["yes", "no"], ["yes ", " no"]),
     ],
 )

@@ -1,14 +1,29 @@
 """Maps by gradients against loops of autograd and captum; inputs of all kinds; what is refused."""
 
 import copy
+import re
+from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from map_cases import Case, K, N, Skip, Tokens, built, coefficients, dual_view, plain, rows_of  # noqa: E402, I001
-from map_cases import tokens as token_rows  # noqa: E402
+from map_cases import (  # noqa: E402
+    Case,
+    K,
+    N,
+    Skip,
+    Tokens,
+    built,
+    coefficients,
+    dual_view,
+    images,
+    plain,
+    rows_of,
+    token_rows,
+)
 from torch import nn  # noqa: E402
 from torch.utils.data import TensorDataset  # noqa: E402
 
@@ -298,6 +313,20 @@ def test_tokens_have_maps_by_their_embeddings():
     for method in ("lrp", lambda module, x: x):
         with pytest.raises(ValueError, match="is for images"):
             pixel_maps(explainer, net, test, train, indices, method=method)
+
+
+def test_the_guide_explains_an_error(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib").use("agg")
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[1] / "docs/guide/maps.md"
+    (code,) = re.findall(r"```py\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    layers = [*plain()[:-2], nn.Linear(6, 8)]
+    net = nn.Sequential(OrderedDict([*((f"part{i}", p) for i, p in enumerate(layers[:-1]))]))
+    net.add_module("fc1", layers[-1])
+    net.add_module("fc2", nn.Linear(8, K))
+    names = {"net": net, "images": images(), "labels": np.arange(N) % K, "new_images": images(n=2)}
+    exec(code, names)  # noqa: S102
+    assert names["maps"].train.shape == (2, 5, 1, 8, 8) and (tmp_path / "maps.png").is_file()
 
 
 # explainers
