@@ -167,7 +167,7 @@ FLOORS = {
     "_cli.outputs": 21,
     "_cli.fitting": 21,
     "_cli.report": 22,
-    "_cli.issues": 21,
+    "_cli.issues": 23,
     "_cli.explain": 23,
     "_cli.arguments": 24,
     "__main__": 25,

@@ -132,10 +132,9 @@ skattrib {{ version }}.</p>
 {% if issues is not none %}<section id="issues">
 <h2>Suspicious training rows</h2>
 {% if issues %}
-<p>{{ n_issues }} of {{ n_train }} training rows have a label that {{ judge }} contradicts\
-{% if issues|length < n_issues %}; the {{ issues|length }} most suspicious{% endif %}.
-{% if issues_warning %}</p><p class="wrong">{{ issues_warning }}</p>{% else %}\
-Look at them before they are corrected: some are merely rare.</p>{% endif %}
+<p{% if many_issues %} class="wrong"{% endif %}>{{ issues_summary }}</p>
+<p>As {{ judge }} judges{% if issues|length < n_issues %}, the {{ issues|length }} most suspicious\
+{% endif %}. Look at them before they are corrected: some are merely rare.</p>
 <div class="scroll"><table>
 <tr><th>{{ train_id_name }}</th>{% if has_images %}<th></th>{% endif %}<th>given label</th>
 <th>suggested</th><th class="number">score</th><th>strongest evidence: {{ train_id_name }}</th>
