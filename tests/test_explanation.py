@@ -363,6 +363,8 @@ def test_json_comes_back_as_it_was():
     first = data["rows"][0]
     assert first["test_id"].startswith("2024-01-01") and first["test_label"] == y.iloc[0]
     assert first["proponents"][0]["columns"][0]["share"] == found[0].proponents[0].columns[0][1]
+    exact = explain(make_model().fit(X, y), X[:1], row_ids=X.index[:1].to_numpy("datetime64[ns]"))
+    assert exact.to_dict()["rows"][0]["test_id"].startswith("2024-01-01T00:00")
     similar = explain(SimilarityExplainer().fit(X[["age"]], y), X[["age"]][:2]).to_dict()
     assert similar["rows"][0]["decision_value"] is None
 

@@ -1,5 +1,6 @@
 """The report: one HTML file that needs nothing else to be opened; and what notebooks show."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
@@ -7,14 +8,13 @@ import numpy as np
 
 from ..explainers import BaseExplainer
 from .images import thumbnail
-from .label_issues import find_label_issues
+from .label_issues import MANY, find_label_issues
 from .page import NOTEBOOK, PAGE
 from .records import ExplainedRow, Query
 from .text import cell, printable
 from .views import pixels, row_view
 
 SHOWN_ISSUES = 20
-MANY_ISSUES = 0.1  # share of contradicted rows, beyond which the head is in doubt
 FOLLOWS = 0.9  # training accuracy below which a head is said not to follow the labels
 
 SIGN = (
@@ -83,17 +83,6 @@ def misfit(accuracy: float) -> str:
     )
 
 
-def contradicted(n_issues: int, n_train: int) -> str:
-    """What to say of many rows whose label is contradicted; empty of few."""
-    if n_issues <= MANY_ISSUES * n_train:
-        return ""
-    return (
-        f"{n_issues / n_train:.0%} of rows contradicted: that is more than labels are usually "
-        "wrong, so the head does not fit these rows. Do not take the list for wrong labels; use a "
-        "larger C or better features."
-    )
-
-
 def _environment():
     """Jinja2's environment, in which every text is escaped."""
     try:
@@ -156,9 +145,12 @@ class Report:
         """Training rows with labels that the explainer contradicts."""
         explainer, train = query.explainer, query.train
         n, drawn = explainer.n_samples_fit_, pixels(train, shape)
-        found = find_label_issues(
-            explainer, train.X, train.y, ids=np.arange(n), n_neighbors=min(10, n - 1)
-        )
+        with warnings.catch_warnings():
+            # its summary says it on the page
+            warnings.filterwarnings("ignore", ".* of rows contradicted", UserWarning)
+            found = find_label_issues(
+                explainer, train.X, train.y, ids=np.arange(n), n_neighbors=min(10, n - 1)
+            )
         has_head = hasattr(explainer, "decision_function")
         shown = slice(0, SHOWN_ISSUES)
         self._content |= {
@@ -182,8 +174,8 @@ class Report:
                 )
             ],
             "n_issues": len(found.row),
-            "n_train": n,
-            "issues_warning": contradicted(len(found.row), n),
+            "issues_summary": found.summary(),
+            "many_issues": found.n_contradicted > MANY * found.n_rows,
             "judge": "the classifier" if has_head else "the vote of the most similar rows",
             "train_id_name": cell(train.id_name),
         }

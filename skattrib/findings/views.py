@@ -14,7 +14,7 @@ from .text import aligned, cell, number, printable, shortened
 
 SHOWN_LABELS = 8  # whose rows are summed one by one
 LONGEST_BAR = 70  # pixels to either side
-LONGEST_TEXT, LONGEST_NAME, LONGEST_NUMBER = 400, 64, 10  # columns
+LONGEST_TEXT, LONGEST_NAME, LONGEST_NUMBER = 400, 40, 10  # columns
 DARKEST = 0.55  # opacity of the largest share
 DIGITS = 4  # of the largest value of a column, but two decimals at least
 LOOSE = 0.25  # of the decision value, beyond which a bound says little
