@@ -48,6 +48,7 @@ FLOORS = {
     "_softmax.newton": 4,
     "_softmax.removals": 5,
     # gradients of rows
+    "gradients._sketch_kernels": 0,
     "gradients.sketch": 1,
     "gradients.gauss_newton": 1,
     "gradients.mlp": 2,
