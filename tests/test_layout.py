@@ -53,6 +53,7 @@ FLOORS = {
     "_regression.loss": 1,
     "_regression.newton": 2,
     # gradients of rows
+    "gradients._sketch_kernels": 0,
     "gradients.sketch": 1,
     "gradients.gauss_newton": 1,
     "gradients.mlp": 2,

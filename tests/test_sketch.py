@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skattrib.gradients import Sketch
+from skattrib.gradients.sketch import add_sketch
 
 SIZES = {"first.weight": 50, "first.bias": 7, "last.weight": 16, "none": 0}
 SIGNS = [-1, -1, -1, 1, 1, 1, 1, 1, -1, -1]
@@ -70,6 +71,47 @@ def test_projection_does_not_depend_on_the_batch(dtype):
         whole, np.vstack([sketch.project("a", G[i : i + 5]) for i in range(0, 37, 5)])
     )
     assert_array_equal(whole, sketch.project("a", np.asfortranarray(G)))
+
+
+@pytest.mark.parametrize("layout", ["F", "part", "strided"])
+def test_rows_and_sums_of_any_layout(layout):
+    """Sums go into what was given, and nowhere else."""
+    G = np.random.default_rng(0).normal(size=(6, 100)).astype(np.float32)
+    sketch, room = Sketch(9), np.zeros((12, 18))
+    expected = sketch.project("a", G.astype(float))
+    out = {"F": np.zeros((9, 6)).T, "part": room[3:9, :9], "strided": room[::2, ::2]}[layout]
+    assert sketch.project("a", np.asfortranarray(G), out=out) is out
+    assert_allclose(out, expected, atol=1e-5)
+    assert_allclose(np.abs(room).sum(), np.abs(out).sum() if layout != "F" else 0.0)
+
+
+@pytest.mark.parametrize("size", [40_000, 33_000])
+def test_long_rows_go_in_tiles(size):
+    G = np.random.default_rng(0).normal(size=(3, size))
+    for k in (100, 20_000, size + 5):
+        signs, shifts = Sketch(k).plan("a", size)
+        padded = np.zeros((3, len(shifts) * k))
+        padded[:, :size] = G * signs
+        blocks = np.split(padded, len(shifts), axis=1)
+        expected = sum(np.roll(block, s, axis=1) for block, s in zip(blocks, shifts, strict=True))
+        assert_allclose(Sketch(k).project("a", G), expected, atol=1e-11)
+
+
+def test_parts_that_do_not_belong_together():
+    """The compiled code writes nowhere but into its sums."""
+    G, out = np.ones((2, 10)), np.zeros((2, 4))
+    signs, shifts = Sketch(4).plan("a", 10)
+    for parts in [
+        (G, signs[1:], shifts, out),
+        (G, signs, shifts[1:], out),
+        (G, signs, shifts, out[:1]),
+        (G, signs, shifts, out[:, :0].copy()),
+        (G, signs, shifts + 4, out),
+        (G, signs, shifts - 4, out),
+    ]:
+        with pytest.raises(ValueError):
+            add_sketch(*parts)
+    assert not out.any()
 
 
 def test_inner_products_are_unbiased_with_the_variance_of_a_dense_sketch():

@@ -6,6 +6,10 @@ from zlib import crc32
 
 import numpy as np
 
+from ._sketch_kernels import add_sketch
+
+__all__ = ["Sketch", "add_sketch"]
+
 
 @dataclass(frozen=True)
 class Sketch:
@@ -123,21 +127,19 @@ class Sketch:
                 f"{out.shape}"
             )
         with np.errstate(over="ignore", invalid="ignore"):
-            self.add(name, G, model, out)
+            rows = np.ascontiguousarray(out)
+            self.add(name, G, model, rows)
+            if rows is not out:
+                out[...] = rows
         if not np.isfinite(out).all():
             raise ValueError("G must be finite, and so must be its projection in out")
         return out
 
     def add(self, name, G, model, out) -> None:
-        """`project` without checks: adds the projection of G to out."""
-        size = G.shape[1]
-        signs, shifts = self.plan(name, size, model)
-        for start, shift in zip(range(0, size, self.k), shifts.tolist(), strict=True):
-            signed = G[:, start : start + self.k] * signs[start : start + self.k]
-            width = signed.shape[1]
-            kept = min(width, self.k - shift)
-            out[:, shift : shift + kept] += signed[:, :kept]
-            out[:, : width - kept] += signed[:, kept:]
+        """`project` without checks: adds the projection of G to out, of rows in C order."""
+        signs, shifts = self.plan(name, G.shape[1], model)
+        G = np.ascontiguousarray(G, dtype=out.dtype)
+        add_sketch(G, signs, shifts, out)
 
 
 def _check_integer(value, name, least):
