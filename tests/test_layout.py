@@ -21,6 +21,7 @@ FLOORS = {
     "_arrays.checks": -1,
     "_arrays.operations": -1,
     "_arrays.outputs": -1,
+    "_arrays.progress": -1,
     "_arrays.conjugate_gradients": -1,
     "_arrays": 0,
     "_svm._crammer_singer": 0,
@@ -52,6 +53,12 @@ FLOORS = {
     "gradients.mlp": 2,
     "gradients": 3,
     # tables, leaves
+    "preprocessing.columns": 1,
+    "preprocessing._numbers": 0,
+    "preprocessing.decisions": 0,
+    "preprocessing._kinds": 1,
+    "preprocessing._blocks": 2,
+    "preprocessing.tables": 2.5,
     "preprocessing": 3,
     # refits of any estimator: no explainer below them
     "retraining.result_folder": 0,
@@ -119,27 +126,38 @@ FLOORS = {
     "plots._support": 13,
     "plots": 15,
     "findings.label_issues": 12,
-    "findings": 13,
+    "findings.text": 12,
+    "findings.images": 12,
+    "findings.page": 12,
+    "findings.records": 12,
+    "findings.parts": 13,
+    "findings.views": 13,
+    "findings.lines": 14,
+    "findings.report": 14,
+    "findings.explanation": 15,
+    "findings.explaining": 16,
+    "findings": 17,
     "comparison._study": 11,
     "comparison._metrics": 12,
     "comparison._compare": 13,
     "comparison": 14,
     # the command line
-    "_cli": 15,
-    "_cli.inputs": 15,
-    "_cli.printing": 15,
-    "_cli.report_page": 15,
-    "_cli.methods": 15,
-    "_cli.matrices": 16,
-    "_cli.tables": 16,
-    "_cli.outputs": 16,
-    "_cli.records": 16,
-    "_cli.fitting": 16,
-    "_cli.report": 17,
-    "_cli.explain": 18,
-    "_cli.arguments": 19,
-    "__main__": 20,
-    "__init__": 20,
+    "_cli": 20,
+    "_cli.inputs": 20,
+    "_cli.reading": 20,
+    "_cli.labels": 21,
+    "_cli.delimited": 21,
+    "_cli.printing": 20,
+    "_cli.methods": 20,
+    "_cli.matrices": 21,
+    "_cli.tables": 22,
+    "_cli.outputs": 21,
+    "_cli.fitting": 21,
+    "_cli.report": 22,
+    "_cli.explain": 23,
+    "_cli.arguments": 24,
+    "__main__": 25,
+    "__init__": 25,
 }
 SHARED_FLOORS, EXPLAINER_FLOOR = 8, 9
 EXPLAINERS = [module for module, floor in FLOORS.items() if floor == EXPLAINER_FLOOR]
@@ -271,7 +289,7 @@ def test_parallel_is_that_of_scikit_learn(module):
     assert used & {"joblib.Parallel", "joblib.delayed"} == set()
 
 
-OPTIONAL = ("torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2")
+OPTIONAL = ("tqdm", "torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2", "skrub")
 
 
 @each

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from .explain import DEMO_C, SHOWN_ROWS, demo, explain
 from .inputs import InputError
 from .methods import METHODS
+from .reading import add_reading_options
 
 DESCRIPTION = """\
 Which training rows made a linear classifier say this, and by how much.
@@ -80,6 +81,7 @@ def parser():
         metavar="N",
         help=f"how many rows to explain (default: {SHOWN_ROWS} on screen, all in the output)",
     )
+    add_reading_options(command)
     add("--output", metavar="FILE", help="write the explanations to a .csv or .json file")
     add("--report", metavar="FILE", help="write what is on screen, and more, to an .html file")
     return parser

@@ -23,14 +23,28 @@ class Target:
     codes: np.ndarray | None
     weights: np.ndarray | None = None
 
+    @staticmethod
+    def directions(codes, n_classes):
+        """The logit weights that classes mean, (len(codes), K)."""
+        return label_directions(n_classes)[codes]
+
     def as_weights(self, n_classes):
         """The logit weights (m, K)."""
-        return label_directions(n_classes)[self.codes] if self.weights is None else self.weights
+        return self.directions(self.codes, n_classes) if self.weights is None else self.weights
 
     def rows(self, rows):
         """The target of some of the test rows."""
         part = [None if given is None else given[rows] for given in (self.codes, self.weights)]
-        return Target(*part)
+        return type(self)(*part)
+
+
+class UnitTarget(Target):
+    """What is explained of a regression: units (m,), or weights of them (m, U)."""
+
+    @staticmethod
+    def directions(codes, n_classes):
+        """Weights of one unit each."""
+        return (codes[:, None] == np.arange(n_classes)).astype(np.float64)
 
 
 @dataclass
@@ -134,9 +148,10 @@ class DualKernel(Kernel):
             rows, columns = np.arange(len(target.weights)), np.arange(len(self.support))
             yield Group(rows, columns, None, target.weights)
             return
-        directions = label_directions(self.dual.shape[0])
-        for c in np.unique(target.codes):
-            coef = np.asarray(directions[c] @ self.dual).ravel()
+        classes = np.unique(target.codes)
+        directions = target.directions(classes, self.dual.shape[0])
+        for c, direction in zip(classes, directions, strict=True):
+            coef = np.asarray(direction @ self.dual).ravel()
             columns = np.flatnonzero(coef)
             yield Group(np.flatnonzero(target.codes == c), columns, coef[columns])
 

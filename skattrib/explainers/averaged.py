@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from .._arrays import batches
 from .._arrays.checks import plain_array
 from . import _scoring
-from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._heads import HeadExplainer, SoftmaxExplainer
 from ._validation import (
     BaseComposition,
@@ -262,7 +262,7 @@ class AveragedExplainer(BaseComposition, SoftmaxExplainer):
                 raise ValueError(f"{wanted}, got {entry!r}")
             if not isinstance(entry[0], str):
                 raise ValueError(f"{wanted}, a name being a string, got {entry[0]!r}")
-            if isinstance(entry[1], type) or not isinstance(entry[1], BaseExplainer):
+            if isinstance(entry[1], type) or not isinstance(entry[1], ClassifierExplainer):
                 raise ValueError(f"{wanted}: {entry[0]!r} is no explainer, but {entry[1]!r}")
         self._validate_names([name for name, _ in self._members])
 
@@ -321,7 +321,7 @@ class AveragedExplainer(BaseComposition, SoftmaxExplainer):
 
     def _check_logit_weights(self, target, m):
         if not _all_have("decision_function")(self):
-            return BaseExplainer._check_logit_weights(self, target, m)
+            return ClassifierExplainer._check_logit_weights(self, target, m)
         return super()._check_logit_weights(target, m)
 
     def _check_candidates(self, k, target):

@@ -106,7 +106,7 @@ class _RefitExplainer(HeadExplainer):
         ((_, self.estimator_),) = run(_refit, [full], n_jobs=1)
         models = dict(run_kept(_refit, jobs, folder, n_jobs=self.n_jobs, verbose=self.verbose))
         self.estimators_ = [models[k] for k in range(len(jobs))]
-        self._fit_X, self._fit_codes = X, codes
+        self._fit_X = X
         self.n_samples_fit_ = X.shape[0]
         return self
 

@@ -1,5 +1,16 @@
-"""What explanations are made into: training rows that look mislabelled."""
+"""What explanations are made into: one object to read, suspicious labels, kinds of error."""
 
+from .explaining import explain
+from .explanation import Explanation, RowExplanation
 from .label_issues import find_label_issues
+from .misclassifications import ErrorKind, Misclassifications, misclassifications
 
-__all__ = ["find_label_issues"]
+__all__ = [
+    "ErrorKind",
+    "Explanation",
+    "Misclassifications",
+    "RowExplanation",
+    "explain",
+    "find_label_issues",
+    "misclassifications",
+]

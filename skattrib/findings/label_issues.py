@@ -9,7 +9,14 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import count, logits, take
-from .._arrays.checks import canonical_csr, check_plain, codes_of, plain_array
+from .._arrays.checks import (
+    canonical_csr,
+    check_plain,
+    check_same_rows,
+    codes_of,
+    index_ids,
+    plain_array,
+)
 from ..explainers import BaseExplainer
 
 __all__ = ["find_label_issues"]
@@ -35,7 +42,7 @@ def find_label_issues(
     y : array-like of shape (n_samples_fit_,)
         Their labels as given.
     ids : array-like of shape (n_samples_fit_,), optional
-        What to call the rows; by default their numbers.
+        What to call the rows; by default their index in a frame, else their numbers.
     k : int, optional
         How many rows to return. By default those whose given label is contradicted.
     n_neighbors : int, default=10
@@ -112,7 +119,9 @@ def find_label_issues(
         raise ValueError("same_class=True hears one class only; fit with same_class=False.")
     check_is_fitted(explainer, "n_samples_fit_")
     n, classes = explainer.n_samples_fit_, explainer.classes_
-    _check_same_index(X=X, y=y, ids=ids)
+    check_same_rows(X=X, y=y, ids=ids)
+    if ids is None:
+        ids = (index_ids(X, y) or explainer._fit_ids or (None, np.arange(n)))[1]
     check_plain(X, "X")
     y, n_rows = plain_array(y, "y"), count(X) if np.ndim(X) == 2 else 0
     if n_rows != n or y.shape != (n,):
@@ -122,7 +131,7 @@ def find_label_issues(
         )
     X = canonical_csr(X, "X") if sp.issparse(X) else X  # some formats have no rows
     codes = codes_of(y, classes, "label of y")
-    ids = np.arange(n) if ids is None else plain_array(ids, "ids")
+    ids = plain_array(ids, "ids")
     if ids.shape != (n,):
         raise ValueError(f"ids has shape {ids.shape}; expected ({n},), one a training row")
     if k is not None and (not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= n):
@@ -147,17 +156,6 @@ def find_label_issues(
         score=score[order],
         evidence=ids[_evidence(explainer, take(X, order), order, classes[suggested[order]])],
     )
-
-
-def _check_same_index(**given):
-    """Refuses frames and series that number their rows differently, and so may mean others."""
-    (first, *others) = [(name, one) for name, one in given.items() if hasattr(one, "iloc")] or [()]
-    for name, one in others:
-        if not one.index.equals(first[1].index):
-            raise ValueError(
-                f"the indexes of {first[0]} and {name} differ: rows are taken by position, so give "
-                f"both in one order ({name}.loc[{first[0]}.index]), or without an index"
-            )
 
 
 def _votes(explainer, X, codes, n_neighbors):

@@ -108,6 +108,8 @@ class Sketch:
         n, size = G.shape
         if out is None:
             out = np.zeros((n, self.k), dtype=G.dtype)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
         elif out.shape != (n, self.k):
             raise ValueError(f"out must have shape ({n}, {self.k}), got {out.shape}")
         signs, shifts = self.plan(name, size, model)

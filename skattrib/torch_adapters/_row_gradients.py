@@ -138,7 +138,9 @@ class Projection:
     def __call__(self, gradients):
         """Rows (b, width); the gradients are dropped one after the other."""
         b = len(next(iter(gradients.values())))
-        out = torch.zeros((b, self.width), device=self.device, dtype=self.dtype)
+        # of sketches a second half, which comes round to the front
+        halves = 1 if self.sketch is None else 2
+        out = torch.zeros((b, halves * self.width), device=self.device, dtype=self.dtype)
         start = 0
         for name, size in self.sizes.items():
             flat = gradients.pop(name).reshape(b, size)
@@ -147,40 +149,37 @@ class Projection:
                 start += size
             else:
                 self.plans[name].add(flat, out)
-        return out
+        return out if self.sketch is None else out[:, : self.width] + out[:, self.width :]
 
 
 class Blocks:
-    """Adds the sketch of one parameter's gradients, as `Sketch.project` does, on any device."""
+    """Adds the sketch of one parameter's gradients, as `Sketch.project` does, on any device.
+
+    A block goes as a whole to where its shift says in rows of 2 k numbers, whose halves added are
+    the sketch: one operation a block, where a cyclic shift takes two.
+    """
 
     def __init__(self, signs, shifts, k, one_by_one):
         self.k, self.size, self.gathered = k, len(signs), None
-        if not one_by_one and len(shifts) > 1:
-            # many small kernels take longer than one that gathers
-            at = torch.arange(k, device=signs.device)
-            moved = torch.tensor(shifts, device=signs.device)[:, None]
-            self.gathered = (at - moved) % k
-            whole = len(shifts) * k - self.size
-            self.signs = torch.nn.functional.pad(signs, (0, whole)).view(-1, k)
+        if one_by_one or len(shifts) < 2:
+            self.shifts, self.signs = shifts, signs.split(k)
             return
-        # a block falls into what stays behind its shift and what comes round to the front
-        self.widths, self.places = [], []
-        for start, shift in zip(range(0, self.size, k), shifts, strict=True):
-            width = min(k, self.size - start)
-            kept = min(width, k - shift)
-            for place, length in ((shift, kept), (0, width - kept)):
-                if length:
-                    self.widths.append(length)
-                    self.places.append(place)
-        self.signs = signs.split(self.widths)
+        # many small kernels take longer than one that gathers
+        at = torch.arange(k, device=signs.device)
+        moved = torch.tensor(shifts, device=signs.device)[:, None]
+        self.gathered = (at - moved) % k
+        whole = len(shifts) * k - self.size
+        self.signs = torch.nn.functional.pad(signs, (0, whole)).view(-1, k)
 
     def add(self, flat, out):
-        """Add the sketch of flat (b, size) to out (b, k)."""
-        if self.gathered is not None:
-            blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - self.size))
-            blocks = blocks.view(len(flat), -1, self.k) * self.signs
-            out += blocks.gather(2, self.gathered.expand(len(flat), -1, -1)).sum(dim=1)
+        """Add the sketch of flat (b, size) to out (b, 2 k)."""
+        if self.gathered is None:
+            for part, signs, shift in zip(
+                flat.split(self.k, dim=1), self.signs, self.shifts, strict=True
+            ):
+                out.narrow(1, shift, len(signs)).addcmul_(part, signs)
             return
-        parts = flat.split(self.widths, dim=1)
-        for part, signs, place in zip(parts, self.signs, self.places, strict=True):
-            out.narrow(1, place, len(signs)).addcmul_(part, signs)
+        blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - self.size))
+        blocks = blocks.view(len(flat), -1, self.k) * self.signs
+        gathered = blocks.gather(2, self.gathered.expand(len(flat), -1, -1))
+        out[:, : self.k] += gathered.sum(dim=1)

@@ -19,7 +19,7 @@ from ._outputs import (
 )
 from ._row_gradients import Projection, RowGradients
 from ._rows import Filler, Rows, function_digest, weights_digest
-from .features import check_alone
+from .features import check_alone, check_padding
 
 # of how many batches one is compared with its rows alone, after the first
 CHECKED = 16
@@ -86,11 +86,16 @@ def gradient_rows(
     -----
     RuntimeWarning
         Where `torch.func.vmap` does not take the network, so that it takes several times longer.
+    UserWarning
+        As `layer_features`, of padding.
 
     Notes
     -----
     One gradient costs two to four times a forward and backward pass of a batch's row. Memory is
     needed for the gradients of up to 32 rows, about 256 MB of those of large networks.
+
+    Gradients are those of rows alone. That rows in batches have the same logits is looked at in the
+    first and every 16th batch: in all of them it would cost a quarter more.
 
     With an inner product (:class:`~skattrib.SimilarityExplainer`) rows of the loss are GradDot and
     GradCos, of several `states` and `weights` TracIn or an ensemble, and blocks of all classes SIM:
@@ -304,6 +309,7 @@ def _check_rows_alone(network, state, batch, logits):
                 "in batch norm without running statistics"
             ) from error
         check_alone(alone, logits[i : i + 1], i, "logits")
+    check_padding(batch, logits, "logits", partial(_logits, network, state), 4)
 
 
 def _models_key(network, given):
