@@ -231,9 +231,7 @@ def matching_regression(
     first = first_equal(X)
     for units in batches(U, max(1, UNIT_FLOATS // n)):
         own = UnitLosses(rows, t[:, units], sample_weight, C, intercept_scaling, activation)
-        found, errors[units], taken, z = newton(
-            own, inverses, theta[units], tol, max_iter, verbose
-        )
+        found, errors[units], taken, z = newton(own, inverses, theta[units], tol, max_iter, verbose)
         # rounding depends on a row's place: equal rows take the outputs of their first
         residuals[:, units] = own.residuals(z[first])
         if (first != np.arange(n)).any():
