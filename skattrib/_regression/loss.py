@@ -65,11 +65,11 @@ class UnitLosses:
         return out
 
     def residuals(self, z, units=slice(None)):
-        """s (t - sigma(z)), (n, U)."""
+        """Those of all rows, s (t - sigma(z)), (n, U)."""
         return self.s[:, None] * (self.t[:, units] - self.activation.value(z))
 
     def curvature(self, z):
-        """s sigma'(z), (n, U)."""
+        """That of all rows, s sigma'(z), (n, U)."""
         return self.s[:, None] * self.activation.derivative(z)
 
     def values(self, theta, z, units):

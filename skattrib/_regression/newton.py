@@ -222,7 +222,7 @@ def matching_regression(
     Hessian is factorized where they are slow. Fewer dense rows than features are taken to their row
     space first, O(n^2 d), where d is n.
     """
-    (n, U), d = t.shape, X.shape[1]
+    n, U = t.shape
     rows, basis = row_space(X)
     losses = UnitLosses(rows, t, sample_weight, C, intercept_scaling, activation)
     inverses = Inverses(losses)
@@ -256,11 +256,14 @@ def matching_regression(
 
 
 def leave_out(X, alpha, factors, size, groups, X_test):
-    """z with less z without each group of rows of a ridge regression, (m, U) each.
+    """The z with less that without each group of rows of a ridge regression, (m, U) each.
 
     ``phi_j H^-1 Phi_S^T (I - D_S Phi_S H^-1 Phi_S^T)^-1 alpha_S``, D the diagonal of the factors
     C s_i, alpha (n, U) the coefficients of the fit with all rows.
     """
+    X, basis = row_space(X)
+    # what a test row has beside the space of the training rows, none of them reaches
+    X_test = X_test if basis is None else np.asarray(X_test @ basis)
     losses = UnitLosses(X, alpha, factors, 1.0, size, None)
     inverses = Inverses(losses)
     test = UnitLosses(X_test, alpha, factors, 1.0, size, None)

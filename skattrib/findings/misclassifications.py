@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import count, take
-from .._arrays.checks import canonical_csr, check_count, check_plain, codes_of, plain_array
+from .._arrays.checks import (
+    canonical_csr,
+    check_count,
+    check_plain,
+    check_same_rows,
+    codes_of,
+    plain_array,
+)
 from ..explainers import ClassifierExplainer
 
 __all__ = ["ErrorKind", "Misclassifications", "misclassifications"]
@@ -22,12 +29,12 @@ CONTROLS = 200
 SHOWN = 5
 
 CAUTION = (
-    "These rows are named, not causes: errors of a kind need not go if its rows are removed. A row\n"
-    "whose second share is as large as its first leads where the model is right, too."
+    "These rows are named, not causes: errors of a kind need not go if its rows are removed.\n"
+    "A row whose second share is as large as its first leads where the model is right, too."
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ErrorKind:
     """Errors of one kind, true taken for predicted, and the training rows that push towards them.
 
@@ -201,6 +208,7 @@ def misclassifications(
     if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= n:
         raise ValueError(f"k must be an integer in 1..{n}, the number of training rows; got {k!r}")
     min_errors = check_count(min_errors, "min_errors")
+    check_same_rows(X=X, y=y, y_pred=y_pred)
     check_plain(X, "X")
     X = canonical_csr(X, "X") if sp.issparse(X) else X  # some formats have no rows
     predicted = explainer.predict(X) if y_pred is None else y_pred
@@ -233,7 +241,7 @@ def _codes(explainer, X, labels, name):
 
 def _kind(explainer, X, k, a, b, errors, right):
     """The kind of error that is class a taken for class b."""
-    classes = explainer.classes_
+    classes = explainer.classes_.tolist()
     direction = np.zeros(len(classes))
     direction[[a, b]] = 1.0, -1.0
     chosen = np.append(errors, right)

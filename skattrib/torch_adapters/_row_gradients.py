@@ -123,11 +123,12 @@ class Projection:
         self.sketch = None if k is None or k >= total else Sketch(k, random_state)
         self.width = total if self.sketch is None else k
         self.device, self.dtype, self.model, self.plans = device, dtype, None, {}
+        self.sums = None
 
     def for_model(self, model):
         """From now on the projections of one of several networks."""
         if self.sketch is not None and model != self.model:
-            self.model, self.plans = model, {}
+            self.model, self.plans, self.sums = model, {}, None
             for name, size in self.sizes.items():
                 signs, shifts = self.sketch.plan(name, size, model)
                 signs = torch.from_numpy(signs).to(self.device, self.dtype)
@@ -138,18 +139,24 @@ class Projection:
     def __call__(self, gradients):
         """Rows (b, width); the gradients are dropped one after the other."""
         b = len(next(iter(gradients.values())))
-        # of sketches a second half, which comes round to the front
-        halves = 1 if self.sketch is None else 2
-        out = torch.zeros((b, halves * self.width), device=self.device, dtype=self.dtype)
+        if self.sketch is not None:
+            return self._sketched(gradients, b)
+        out = torch.zeros((b, self.width), device=self.device, dtype=self.dtype)
         start = 0
         for name, size in self.sizes.items():
-            flat = gradients.pop(name).reshape(b, size)
-            if self.sketch is None:
-                out[:, start : start + size] = flat
-                start += size
-            else:
-                self.plans[name].add(flat, out)
-        return out if self.sketch is None else out[:, : self.width] + out[:, self.width :]
+            out[:, start : start + size] = gradients.pop(name).reshape(b, size)
+            start += size
+        return out
+
+    def _sketched(self, gradients, b):
+        if self.sums is None or len(self.sums) != b:
+            self.sums = torch.empty((b, 2 * self.width), device=self.device, dtype=self.dtype)
+            for blocks in self.plans.values():
+                blocks.into(self.sums)
+        self.sums.zero_()
+        for name, size in self.sizes.items():
+            self.plans[name].add(gradients.pop(name).reshape(b, size))
+        return self.sums[:, : self.width] + self.sums[:, self.width :]
 
 
 class Blocks:
@@ -171,15 +178,22 @@ class Blocks:
         whole = len(shifts) * k - self.size
         self.signs = torch.nn.functional.pad(signs, (0, whole)).view(-1, k)
 
-    def add(self, flat, out):
-        """Add the sketch of flat (b, size) to out (b, 2 k)."""
+    def into(self, out):
+        """From now on add to out (b, 2 k)."""
+        if self.gathered is not None:
+            self.places = out[:, : self.k]
+            return
+        # views take as long to make as small blocks to add
+        blocks = zip(self.shifts, self.signs, strict=True)
+        self.places = [out.narrow(1, shift, len(signs)) for shift, signs in blocks]
+
+    def add(self, flat):
+        """Add the sketch of flat (b, size)."""
         if self.gathered is None:
-            for part, signs, shift in zip(
-                flat.split(self.k, dim=1), self.signs, self.shifts, strict=True
-            ):
-                out.narrow(1, shift, len(signs)).addcmul_(part, signs)
+            parts = flat.split(self.k, dim=1)
+            for place, part, signs in zip(self.places, parts, self.signs, strict=True):
+                place.addcmul_(part, signs)
             return
         blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - self.size))
         blocks = blocks.view(len(flat), -1, self.k) * self.signs
-        gathered = blocks.gather(2, self.gathered.expand(len(flat), -1, -1))
-        out[:, : self.k] += gathered.sum(dim=1)
+        self.places += blocks.gather(2, self.gathered.expand(len(flat), -1, -1)).sum(dim=1)
