@@ -64,7 +64,7 @@ class Relevance:
 
     def __call__(self, batch, values, G):
         """Relevance (q, b, ...) of the values of the batch's inputs for directions G (q, b, d)."""
-        leaf = values.detach().clone().requires_grad_()
+        leaf = values.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
         with contextlib.ExitStack() as stack:
             run = _Run(self, leaf)
             for module in self.layers:
@@ -214,8 +214,9 @@ def _check_graph(node, run, bias):
             continue
         if name in UNSEEN:
             raise ValueError(
-                f"lrp sees layers that are modules of features, but autograd has a {name} that is "
-                f"none: give features as a torch.nn.Module of torch.nn layers, or {OTHERWISE}"
+                "lrp has rules for torch.nn.Linear and Conv1d to Conv3d that are modules of "
+                f"features, but autograd has another {name}: give features as a torch.nn.Module of "
+                f"those; {OTHERWISE}"
             )
         if name not in NATIVE:
             raise ValueError(f"lrp has no rule for {name}, which the network uses: {OTHERWISE}")
