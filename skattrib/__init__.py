@@ -13,12 +13,13 @@ from .explainers import (
     LinearHead,
     MLPExplainer,
     RepresenterExplainer,
+    RepresenterRegressor,
     SimilarityExplainer,
     TRAKExplainer,
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
-from .findings import explain, find_label_issues
+from .findings import explain, find_label_issues, misclassifications
 from .gradients import mlp_gradients
 from .preprocessing import LeafFeatures, table_preprocessor
 
@@ -36,6 +37,7 @@ __all__ = [
     "LinearHead",
     "MLPExplainer",
     "RepresenterExplainer",
+    "RepresenterRegressor",
     "SimilarityExplainer",
     "TRAKExplainer",
     "compare_explainers",
@@ -43,6 +45,7 @@ __all__ = [
     "fidelity_scorer",
     "find_label_issues",
     "instruction_set",
+    "misclassifications",
     "mlp_gradients",
     "sparsest_within_one_standard_error",
     "table_preprocessor",

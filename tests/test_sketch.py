@@ -1,5 +1,7 @@
 """Projection of gradients by signs and shifts of blocks."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -103,5 +105,14 @@ def test_refusals():
     for G in (np.ones(3), np.ones((2, 3), int), np.ones((2, 3), np.float16)):
         with pytest.raises(ValueError, match="G must be float32 or float64 of shape"):
             sketch.project("a", G)
-    with pytest.raises(ValueError, match=r"out must have shape \(2, 4\), got \(2, 3\)"):
-        sketch.project("a", np.ones((2, 3)), out=np.zeros((2, 3)))
+    for out in (np.zeros((2, 3)), np.zeros((2, 4), int)):
+        with pytest.raises(
+            ValueError, match=r"out must be float.* of shape \(2, 4\), got .* of \(2"
+        ):
+            sketch.project("a", np.ones((2, 3)), out=out)
+    with pytest.raises(TypeError, match="out must be an ndarray, got list"):
+        sketch.project("a", np.ones((2, 3)), out=[[0.0] * 4] * 2)
+    for value in (np.nan, np.inf, 1e308):
+        with pytest.raises(ValueError, match="G must be finite"), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            sketch.project("a", np.full((2, 9), value), out=np.full((2, 4), value))

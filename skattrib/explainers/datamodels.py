@@ -60,11 +60,11 @@ class _RefitKernel(_scoring.Kernel):
                     block = np.ascontiguousarray(T[:, columns], dtype=X.dtype)
                     yield group, rows, columns, one[:, : block.shape[1]], block
 
-    def shares(self, X, indices, target):
+    def directions(self, X, pairs, side):
         """Retraining does not tell features apart."""
         raise ValueError(
-            "decompose needs a linear head, and retraining tells nothing of features; use "
-            "DualViewExplainer, RepresenterExplainer or InfluenceExplainer"
+            "decompose and directions need a linear head, and retraining tells nothing of "
+            "features; use DualViewExplainer, RepresenterExplainer or InfluenceExplainer"
         )
 
 

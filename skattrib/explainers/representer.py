@@ -227,10 +227,7 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
             self.coef_ = found.coef[1:] - found.coef[:1]
             self.intercept_ = found.intercept[1:] - found.intercept[:1]
             alpha = alpha[:, 1:]
-        self.support_ = np.flatnonzero(alpha.any(axis=1))
-        everything = len(self.support_) == X.shape[0]
-        self.support_vectors_ = X if everything else X[self.support_]
-        self.dual_coef_ = np.ascontiguousarray(alpha[self.support_].T)
+        self._keep_dual(X, alpha)
         self.completeness_error_, self.n_iter_ = found.completeness_error, max(1, found.n_iter)
         self._keep_constant(size)
         self.n_samples_fit_ = X.shape[0]

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import full, squared_norms
 from . import _scoring
-from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._kernels.similarity import ExemplarKernel, SimilarityKernel, group
 from ._validation import Interval, StrOptions, check_training_data, fit_context
 
@@ -21,7 +21,7 @@ NEGLIGIBLE = 1e-150
 UNMOVED = 1e-10
 
 
-class _Similarities(BaseExplainer):
+class _Similarities(ClassifierExplainer):
     """What the two explainers without a head share: training rows kept, label targets only."""
 
     def _keep(self, X, y):

@@ -11,7 +11,7 @@ from .._arrays import batches, full, products
 from .._arrays.checks import plain_array
 from ..gradients.gauss_newton import solve_models, warn_of_sketches
 from . import _scoring
-from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._kernels.similarity import TRAKKernel
 from ._validation import Interval, StrOptions, check_training_data, fit_context
 
@@ -19,7 +19,7 @@ from ._validation import Interval, StrOptions, check_training_data, fit_context
 NARROW = 128
 
 
-class TRAKExplainer(BaseExplainer):
+class TRAKExplainer(ClassifierExplainer):
     """Explains by gradients of a network's log-odds, seen through their curvature.
 
     Linearizes the network in its weights: a training row is what it does to them, by its gradient
@@ -92,7 +92,7 @@ class TRAKExplainer(BaseExplainer):
 
     _parameter_constraints: dict = {
         "n_models": [Interval(Integral, 1, None, closed="left")],
-        "ridge": [Interval(Real, 0, 1e100, closed="neither")],
+        "ridge": [Interval(Real, 0, None, closed="neither")],
         "curvature": [StrOptions({"logistic", "identity"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
     }
@@ -164,7 +164,8 @@ class TRAKExplainer(BaseExplainer):
             )
         if not ((p >= 0) & (p <= 1)).all():
             raise ValueError("probabilities must lie in 0..1")
-        return expit(logit(p) / self.temperature)
+        with np.errstate(over="ignore"):
+            return expit(logit(p) / self.temperature)
 
     def _class_directions(self, codes):
         """H^-1 of the sums of each class's right sides, (n_classes, n_features)."""

@@ -33,7 +33,7 @@ ROWS = """\
 {% if row.output %}<p>decision value of {{ row.target }}: {{ row.output }}\
 {% if row.base %}, {{ row.base }} of it the base value{% endif %}\
 {% if row.bound %}, within {{ row.bound }} of the exact optimum's{% endif %}\
-{% if row.loose %}. <span class="wrong">{{ row.loose }}</span>{% endif %}</p>{% endif %}
+{% if row.loose %}, <span class="wrong">{{ row.loose }}</span>{% endif %}</p>{% endif %}
 <div class="scroll"><table>
 <tr><th></th>{% if has_images %}<th></th>{% endif %}<th>{{ train_id_name }}</th><th>label</th>
 <th class="number">attribution</th><th></th>

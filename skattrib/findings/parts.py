@@ -8,6 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from .._arrays.checks import refuse_network
 from ..explainers import BaseExplainer
 from ..preprocessing import TablePreprocessor, column_groups
 from ..preprocessing.decisions import summary
@@ -47,13 +48,8 @@ def _no_explainer(estimator, last):
             f"{type(last).__name__} has no best_estimator_: fit it, with refit=True and an "
             "explainer at the end of its estimator"
         )
+    refuse_network(last)
     name = type(last).__name__
-    if any(kind.__module__.startswith("torch.") for kind in type(last).__mro__):
-        return (
-            f"{name} is a torch network, which explain does not take: explain its last layer on "
-            "that layer's inputs, InfluenceExplainer(LinearHead(W, b)).fit(features, y); "
-            "skattrib.torch_adapters.last_layer(net, loader) has W, b and these features"
-        )
     what = name if last is estimator else f"{type(estimator).__name__} that ends in {name}"
     return (
         "explain takes a fitted explainer, or a Pipeline or search that ends in one, got "
@@ -110,9 +106,11 @@ def _names(estimator):
 
 def table_of(X: Any, columns: Columns) -> Any:
     """Rows as they were given, with the columns of a table in the order of fit; None: no table."""
-    if isinstance(X, (list, tuple)) or (hasattr(X, "to_numpy") and np.ndim(X) == 1):
+    shape = getattr(X, "shape", None)
+    if shape is None or len(shape) == 1:
         X = np.asarray(X, dtype=object if _holds_texts(X) else None)
-    if np.ndim(X) == 1:
+        shape = X.shape
+    if len(shape) == 1:
         return X
     names = list(columns.names[: columns.n_table])
     if hasattr(X, "columns"):
@@ -123,7 +121,7 @@ def table_of(X: Any, columns: Columns) -> Any:
         if len(at) < len(names):
             return None
         return X.iloc[:, at] if hasattr(X, "iloc") else X[:, at]
-    return X if np.ndim(X) == 2 and X.shape[1] == len(names) else None
+    return X if len(shape) == 2 and shape[1] == len(names) else None
 
 
 def _holds_texts(X):

@@ -11,7 +11,7 @@ from .label_issues import find_label_issues
 from .page import NOTEBOOK, PAGE
 from .records import ExplainedRow, Query
 from .text import cell, printable
-from .views import row_view
+from .views import pixels, row_view
 
 SHOWN_ISSUES = 20
 MANY_ISSUES = 0.1  # share of contradicted rows, beyond which the head is in doubt
@@ -62,8 +62,9 @@ def facts(explainer: BaseExplainer) -> list[list[object]]:
     found = [
         ["training rows", explainer.n_samples_fit_],
         ["features", explainer.n_features_in_],
-        ["classes", len(explainer.classes_)],
     ]
+    if hasattr(explainer, "classes_"):
+        found.append(["classes", len(explainer.classes_)])
     for words, name, form in FACTS:
         if hasattr(explainer, name):
             value = getattr(explainer, name)
@@ -154,7 +155,7 @@ class Report:
     def add_issues(self, query: Query, *, shape: tuple[int, ...] | None = None) -> None:
         """Training rows with labels that the explainer contradicts."""
         explainer, train = query.explainer, query.train
-        n = explainer.n_samples_fit_
+        n, drawn = explainer.n_samples_fit_, pixels(train, shape)
         found = find_label_issues(
             explainer, train.X, train.y, ids=np.arange(n), n_neighbors=min(10, n - 1)
         )
@@ -164,12 +165,12 @@ class Report:
             "issues": [
                 {
                     "id": cell(train.ids[i]),
-                    "image": thumbnail(train.X, i, shape),
+                    "image": thumbnail(drawn, i, shape),
                     "given": cell(given),
                     "suggested": cell(suggested),
                     "score": f"{score:.3f}",
                     "evidence": cell(train.ids[j]),
-                    "evidence_image": thumbnail(train.X, j, shape),
+                    "evidence_image": thumbnail(drawn, j, shape),
                 }
                 for i, j, given, suggested, score in zip(
                     found.row[shown],

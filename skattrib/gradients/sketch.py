@@ -99,17 +99,38 @@ class Sketch:
         -------
         ndarray of shape (n, k)
             `out` if given, otherwise of the float type of G.
+
+        Raises
+        ------
+        TypeError
+            For a name, a model or an `out` of another kind.
+        ValueError
+            For arrays of other shapes, and numbers that are not finite.
         """
         G = np.asarray(G)
         if G.ndim != 2 or G.dtype not in (np.float32, np.float64):
             raise ValueError(
                 f"G must be float32 or float64 of shape (n, size), got {G.dtype} of {G.shape}"
             )
-        n, size = G.shape
+        n = len(G)
         if out is None:
             out = np.zeros((n, self.k), dtype=G.dtype)
-        elif out.shape != (n, self.k):
-            raise ValueError(f"out must have shape ({n}, {self.k}), got {out.shape}")
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+        elif out.shape != (n, self.k) or out.dtype not in (np.float32, np.float64):
+            raise ValueError(
+                f"out must be float32 or float64 of shape ({n}, {self.k}), got {out.dtype} of "
+                f"{out.shape}"
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.add(name, G, model, out)
+        if not np.isfinite(out).all():
+            raise ValueError("G must be finite, and so must be its projection in out")
+        return out
+
+    def add(self, name, G, model, out) -> None:
+        """`project` without checks: adds the projection of G to out."""
+        size = G.shape[1]
         signs, shifts = self.plan(name, size, model)
         for start, shift in zip(range(0, size, self.k), shifts.tolist(), strict=True):
             signed = G[:, start : start + self.k] * signs[start : start + self.k]
@@ -117,7 +138,6 @@ class Sketch:
             kept = min(width, self.k - shift)
             out[:, shift : shift + kept] += signed[:, :kept]
             out[:, : width - kept] += signed[:, kept:]
-        return out
 
 
 def _check_integer(value, name, least):

@@ -123,11 +123,12 @@ class Projection:
         self.sketch = None if k is None or k >= total else Sketch(k, random_state)
         self.width = total if self.sketch is None else k
         self.device, self.dtype, self.model, self.plans = device, dtype, None, {}
+        self.sums = None
 
     def for_model(self, model):
         """From now on the projections of one of several networks."""
         if self.sketch is not None and model != self.model:
-            self.model, self.plans = model, {}
+            self.model, self.plans, self.sums = model, {}, None
             for name, size in self.sizes.items():
                 signs, shifts = self.sketch.plan(name, size, model)
                 signs = torch.from_numpy(signs).to(self.device, self.dtype)
@@ -138,49 +139,61 @@ class Projection:
     def __call__(self, gradients):
         """Rows (b, width); the gradients are dropped one after the other."""
         b = len(next(iter(gradients.values())))
+        if self.sketch is not None:
+            return self._sketched(gradients, b)
         out = torch.zeros((b, self.width), device=self.device, dtype=self.dtype)
         start = 0
         for name, size in self.sizes.items():
-            flat = gradients.pop(name).reshape(b, size)
-            if self.sketch is None:
-                out[:, start : start + size] = flat
-                start += size
-            else:
-                self.plans[name].add(flat, out)
+            out[:, start : start + size] = gradients.pop(name).reshape(b, size)
+            start += size
         return out
+
+    def _sketched(self, gradients, b):
+        if self.sums is None or len(self.sums) != b:
+            self.sums = torch.empty((b, 2 * self.width), device=self.device, dtype=self.dtype)
+            for blocks in self.plans.values():
+                blocks.into(self.sums)
+        self.sums.zero_()
+        for name, size in self.sizes.items():
+            self.plans[name].add(gradients.pop(name).reshape(b, size))
+        return self.sums[:, : self.width] + self.sums[:, self.width :]
 
 
 class Blocks:
-    """Adds the sketch of one parameter's gradients, as `Sketch.project` does, on any device."""
+    """Adds the sketch of one parameter's gradients, as `Sketch.project` does, on any device.
+
+    A block goes as a whole to where its shift says in rows of 2 k numbers, whose halves added are
+    the sketch: one operation a block, where a cyclic shift takes two.
+    """
 
     def __init__(self, signs, shifts, k, one_by_one):
         self.k, self.size, self.gathered = k, len(signs), None
-        if not one_by_one and len(shifts) > 1:
-            # many small kernels take longer than one that gathers
-            at = torch.arange(k, device=signs.device)
-            moved = torch.tensor(shifts, device=signs.device)[:, None]
-            self.gathered = (at - moved) % k
-            whole = len(shifts) * k - self.size
-            self.signs = torch.nn.functional.pad(signs, (0, whole)).view(-1, k)
+        if one_by_one or len(shifts) < 2:
+            self.shifts, self.signs = shifts, signs.split(k)
             return
-        # a block falls into what stays behind its shift and what comes round to the front
-        self.widths, self.places = [], []
-        for start, shift in zip(range(0, self.size, k), shifts, strict=True):
-            width = min(k, self.size - start)
-            kept = min(width, k - shift)
-            for place, length in ((shift, kept), (0, width - kept)):
-                if length:
-                    self.widths.append(length)
-                    self.places.append(place)
-        self.signs = signs.split(self.widths)
+        # many small kernels take longer than one that gathers
+        at = torch.arange(k, device=signs.device)
+        moved = torch.tensor(shifts, device=signs.device)[:, None]
+        self.gathered = (at - moved) % k
+        whole = len(shifts) * k - self.size
+        self.signs = torch.nn.functional.pad(signs, (0, whole)).view(-1, k)
 
-    def add(self, flat, out):
-        """Add the sketch of flat (b, size) to out (b, k)."""
+    def into(self, out):
+        """From now on add to out (b, 2 k)."""
         if self.gathered is not None:
-            blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - self.size))
-            blocks = blocks.view(len(flat), -1, self.k) * self.signs
-            out += blocks.gather(2, self.gathered.expand(len(flat), -1, -1)).sum(dim=1)
+            self.places = out[:, : self.k]
             return
-        parts = flat.split(self.widths, dim=1)
-        for part, signs, place in zip(parts, self.signs, self.places, strict=True):
-            out.narrow(1, place, len(signs)).addcmul_(part, signs)
+        # views take as long to make as small blocks to add
+        blocks = zip(self.shifts, self.signs, strict=True)
+        self.places = [out.narrow(1, shift, len(signs)) for shift, signs in blocks]
+
+    def add(self, flat):
+        """Add the sketch of flat (b, size)."""
+        if self.gathered is None:
+            parts = flat.split(self.k, dim=1)
+            for place, part, signs in zip(self.places, parts, self.signs, strict=True):
+                place.addcmul_(part, signs)
+            return
+        blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - self.size))
+        blocks = blocks.view(len(flat), -1, self.k) * self.signs
+        self.places += blocks.gather(2, self.gathered.expand(len(flat), -1, -1)).sum(dim=1)
