@@ -1,5 +1,6 @@
 """The report: one HTML file that needs nothing else to be opened; and what notebooks show."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
@@ -89,8 +90,9 @@ def contradicted(n_issues: int, n_train: int) -> str:
         return ""
     return (
         f"{n_issues / n_train:.0%} of rows contradicted: that is more than labels are usually "
-        "wrong, so the head does not fit these rows. Do not take the list for wrong labels; use a "
-        "larger C or better features."
+        "wrong, so the head does not fit these rows. Do not take the list for wrong labels: judge "
+        "them without this head (skattrib issues, find_label_issues(X, y)), or use a larger C or "
+        "better features."
     )
 
 
@@ -156,9 +158,11 @@ class Report:
         """Training rows with labels that the explainer contradicts."""
         explainer, train = query.explainer, query.train
         n, drawn = explainer.n_samples_fit_, pixels(train, shape)
-        found = find_label_issues(
-            explainer, train.X, train.y, ids=np.arange(n), n_neighbors=min(10, n - 1)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of many, which the page says
+            found = find_label_issues(
+                explainer, train.X, train.y, ids=np.arange(n), n_neighbors=min(10, n - 1)
+            )
         has_head = hasattr(explainer, "decision_function")
         shown = slice(0, SHOWN_ISSUES)
         self._content |= {
