@@ -100,7 +100,7 @@ def test_out_of_bag_and_nearest_rows_do_not_know_the_label():
     other = y.copy()
     other[60] = 2
     for shares in (
-        lambda codes: _mixture._nearest(X, codes, 3, None, None),
+        lambda codes: _mixture._nearest(X, codes, 3, None, 0, None),
         lambda codes: _mixture._out_of_bag(
             RandomForestClassifier(15, oob_score=True, random_state=0), X, codes, None
         ),
@@ -112,12 +112,23 @@ def test_out_of_bag_and_nearest_rows_do_not_know_the_label():
 def test_nearest_rows_are_those_of_scikit_learn():
     X, y = load_iris(return_X_y=True)
     X = X + np.random.default_rng(0).normal(size=X.shape) * 1e-3  # no row twice
-    shares = _mixture._nearest(X, y, 3, None, None)
+    shares = _mixture._nearest(X, y, 3, None, 0, None)
     for row in range(0, 150, 10):
         others = np.arange(150) != row
         model = KNeighborsClassifier(15, weights="distance").fit(X[others], y[others])
         found = shares[row] / shares[row].sum()
         assert_allclose(found, model.predict_proba(X[[row]])[0], atol=1e-9)
+
+
+def test_nearest_of_some_rows_where_there_are_many(monkeypatch):
+    monkeypatch.setattr(_mixture, "MANY_ROWS", 60)
+    X, y = load_iris(return_X_y=True)
+    shares = _mixture._nearest(X, y, 3, None, 0, None)
+    assert (shares.argmax(axis=1) == y).mean() > 0.9
+    drawn = np.random.RandomState(0).permutation(150)[:60]
+    other = y.copy()
+    other[np.setdiff1d(np.arange(150), drawn)] = 0
+    assert_allclose(_mixture._nearest(X, other, 3, None, 0, None), shares)
 
 
 def test_folds_with_classes_of_one_row():
@@ -248,6 +259,25 @@ def test_many_wrong_labels_are_said_to_be_many():
     with pytest.warns(UserWarning, match="of rows contradicted: so many labels are wrong, or"):
         issues = find_label_issues(X, noisy, random_state=0)
     assert "about" in issues.summary() and "read the list from the top" in issues.summary()
+
+
+def test_columns_that_tell_nothing():
+    issues = find_label_issues(np.ones((80, 3)), np.arange(80) % 2, random_state=0)
+    assert len(issues.row) == 0 and issues.evidence.shape == (0,)
+    assert "the columns tell too little of the classes" in issues.summary()
+    rng = np.random.default_rng(0)
+    noise = _noise.find_noise(rng.dirichlet([5, 5], size=400), rng.integers(2, size=400))
+    assert noise.n_wrong > 200 and (noise.score <= 0).all()
+
+
+def test_columns_of_any_size():
+    """Trees of scikit-learn work in float32."""
+    X, _, noisy, _ = planted("wine")
+    expected = find_label_issues(X, noisy, random_state=0)
+    scaled = X * 10.0 ** np.linspace(-200, 200, 13)
+    assert_array_equal(find_label_issues(scaled, noisy, random_state=0).row, expected.row)
+    with pytest.raises(ValueError, match="scale the features"):
+        find_label_issues(sparse.csr_array(scaled), noisy)
 
 
 def test_progress(capsys):

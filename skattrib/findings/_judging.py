@@ -94,13 +94,27 @@ def _rows(X, n, say):
     try:
         rows = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="X")
     except ValueError as error:
-        remedy = "" if hasattr(X, "columns") else "; columns of any kind are read from a DataFrame"
+        fits = "infinity" in str(error) or hasattr(X, "columns") or getattr(X, "ndim", 2) != 2
+        remedy = "" if fits else "; columns of any kind are read from a DataFrame"
         raise ValueError(f"{error}{remedy}") from None
+    rows = _of_usual_size(rows)
     if sp.issparse(rows) and rows.indices.dtype != np.int32:
         rows = sp.csr_array(
             (rows.data, rows.indices.astype(np.int32), rows.indptr.astype(np.int32)), rows.shape
         )
     return rows
+
+
+def _of_usual_size(rows):
+    """Columns that trees, which work in float32, can tell from infinity and from zero."""
+    low, high = 1e-30, 1e30
+    if sp.issparse(rows):
+        if abs(rows.data).max(initial=0) > high:
+            raise ValueError(f"X has values beyond {high:g}: scale the features")
+        return rows
+    largest = np.maximum(rows.max(axis=0), -rows.min(axis=0))
+    odd = (largest > 0) & ((largest < low) | (largest > high))
+    return rows / np.where(odd, largest, 1) if odd.any() else rows
 
 
 def _is_numeric(frame):

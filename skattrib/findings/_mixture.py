@@ -14,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 N_FOLDS = 5
 N_TREES = 200
+MANY_ROWS = 10_000  # from here on fewer trees, down to a half, and nearest rows of so many
 N_NEIGHBORS = 15
 UNIFORM = 0.02  # of each model: none is certain of what it has not seen
 PENALTY = 10.0  # C times the mean squared norm of a row, of the linear model
@@ -42,13 +43,14 @@ def out_of_sample(X, codes, n_classes, *, weight, seed, n_jobs, say):
     """
     scaled = _scaled(X)
     options = {"oob_score": True, "random_state": seed, "n_jobs": n_jobs}
+    n_trees = int(N_TREES * np.clip(MANY_ROWS / len(codes), 0.5, 1))
     forests = [
-        RandomForestClassifier(N_TREES, min_samples_leaf=3, **options),
-        ExtraTreesClassifier(N_TREES, bootstrap=True, **options),
+        RandomForestClassifier(n_trees, min_samples_leaf=3, **options),
+        ExtraTreesClassifier(n_trees, bootstrap=True, **options),
     ]
     models = {
         "linear model": lambda: _linear(scaled, codes, n_classes, weight, seed, n_jobs),
-        "nearest rows": lambda: _nearest(scaled, codes, n_classes, weight, n_jobs),
+        "nearest rows": lambda: _nearest(scaled, codes, n_classes, weight, seed, n_jobs),
         "forest": lambda: _out_of_bag(forests[0], X, codes, weight),
         "random trees": lambda: _out_of_bag(forests[1], X, codes, weight),
     }
@@ -74,7 +76,7 @@ def _scaled(X):
 
 def _linear(X, codes, n_classes, weight, seed, n_jobs):
     norms = X.multiply(X).sum() if sp.issparse(X) else np.einsum("ij,ij->", X, X)
-    C = PENALTY * len(codes) / max(norms, np.finfo(np.float64).tiny)
+    C = PENALTY * len(codes) / norms if norms > 0 else 1.0
     n_folds = int(min(N_FOLDS, np.bincount(codes).max()))
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
@@ -103,12 +105,14 @@ def _one_fold(X, codes, n_classes, weight, C, kept, left_out):
     return shares
 
 
-def _nearest(X, codes, n_classes, weight, n_jobs):
+def _nearest(X, codes, n_classes, weight, seed, n_jobs):
     """Votes of the nearest other rows by distance."""
     n = len(codes)
     k = min(N_NEIGHBORS, n - 1)
-    search = NearestNeighbors(n_neighbors=k + 1, n_jobs=n_jobs).fit(X)
+    drawn = np.random.RandomState(seed).permutation(n)[:MANY_ROWS]
+    search = NearestNeighbors(n_neighbors=k + 1, n_jobs=n_jobs).fit(X[drawn])
     distance, near = search.kneighbors(X)
+    near = drawn[near]
     other = near != np.arange(n)[:, None]
     other[other.all(axis=1), -1] = False
     distance, near = (values[other].reshape(n, k) for values in (distance, near))

@@ -114,5 +114,7 @@ def _how_many(odds, wrong, planted):
     usable = (above >= SEEN) & (found >= min(FEWEST, n))
     n_wrong = (found[usable] / above[usable]).min() if usable.any() else 0.0
     right_finds = np.minimum(n_wrong * above, found)
-    best = int((2 * right_finds / (found + n_wrong)).argmax()) if n_wrong else -1
-    return best + 1, right_finds[best] / (best + 1) if best >= 0 else 1.0, n_wrong
+    if not 0 < n_wrong <= n / 2:  # more: planted flips look like the labels there are
+        return 0, 1.0, n_wrong
+    best = int((2 * right_finds / (found + n_wrong)).argmax())
+    return best + 1, right_finds[best] / (best + 1), n_wrong

@@ -82,7 +82,9 @@ class LabelIssues(Bunch):
         """
         share = self.n_contradicted / self.n_rows
         text = f"{self.n_contradicted} of {self.n_rows} labels ({share:.1%}) are contradicted"
-        if 0 < self.n_contradicted < FEW:
+        if self.n_wrong is not None and self.n_wrong > self.n_rows / 2:
+            text += ": the columns tell too little of the classes to judge labels by"
+        elif 0 < self.n_contradicted < FEW:
             text += "; so few may be right, of rows that are unusual: look at them"
         elif self.precision is not None and self.n_contradicted:
             text += (
