@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cnn_truth import N_NETWORKS, Truth
+from cnn_truth import N_NETWORKS, Truth, one_thread
 from scipy.special import logsumexp
 from scipy.stats import rankdata
 
@@ -41,6 +41,8 @@ from skattrib.torch_adapters import (
 FOLDER = Path(os.environ.get("SKATTRIB_TRUTH", Path(__file__).parent / "results" / "cnn_truth"))
 ALL = list(range(N_NETWORKS))
 COPIES, MEMBERS = 10, 16
+# without any ridge rounding has more than the curvature of sketches
+PUBLISHED = {"curvature": "identity", "ridge": 1e-3}
 
 
 class Networks:
@@ -118,9 +120,9 @@ class Networks:
 
     # methods: attributions of some networks together, to labels of the test rows
 
-    def trak(self, nets, labels, k=2048, parameters=None, **options):
-        """TRAK on sketched gradients of the log-odds."""
-        how = {"output": "log_odds", "k": k, "parameters": parameters}
+    def trak(self, nets, labels, k=2048, divided_by=1.0, **options):
+        """TRAK on sketched gradients of the log-odds, of logits that may be divided before."""
+        how = {"output": "log_odds", "k": k, "temperature": divided_by}
         train = [self.gradients(e, **how) for e in nets]
         test = [self.gradients(e, labels, **how) for e in nets]
         p = np.column_stack([rows.label_probabilities for rows in train])
@@ -202,8 +204,9 @@ def methods(data):
     features = partial(partial, data.of_features)
     found = {
         "TRAK": data.trak,
-        "TRAK, curvature identity": partial(data.trak, curvature="identity"),
-        "TRAK, as published": partial(data.trak, curvature="identity", ridge=1e-3),
+        "TRAK, temperature 1": partial(data.trak, temperature=1.0),
+        "TRAK, as published": partial(data.trak, **PUBLISHED, temperature=1.0),
+        "TRAK, as published, T = 2": partial(data.trak, **PUBLISHED),
         "influence, last layer, T = 2": features(make=influence, output="log_odds"),
         "influence, last layer, T = 1": features(
             make=partial(influence, temperature=1.0), output="log_odds"
@@ -221,10 +224,11 @@ def methods(data):
     }
     for ridge in (0.3, 1.0, 4.0, 10.0):
         found[f"trial: TRAK, ridge {ridge}"] = partial(data.trak, ridge=ridge)
-    for temperature in (2.0, 3.0):
-        found[f"trial: TRAK, T = {temperature} of the probabilities"] = partial(
-            data.trak, temperature=temperature
-        )
+    found["trial: TRAK, curvature identity"] = partial(data.trak, curvature="identity")
+    found["trial: TRAK, temperature 3"] = partial(data.trak, temperature=3.0)
+    found["trial: TRAK, gradients of divided logits too"] = partial(
+        data.trak, divided_by=2.0, temperature=1.0
+    )
     for k in (512, 8192):
         found[f"trial: TRAK, k = {k}"] = partial(data.trak, k=k)
     return found
@@ -232,6 +236,7 @@ def methods(data):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def bench_cnn(benchmark, record):
+    one_thread()
     data = Networks(Truth(FOLDER))
 
     def all_of_them():
