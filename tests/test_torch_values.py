@@ -130,6 +130,25 @@ def test_outputs_and_targets(output):
         near(blocks[:, c], loop_of_autograd(model, kind, lambda z, i, c=c: function(z, c)), 1e-5)
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_temperature_divides_logits(output):
+    kind, model, y = "Images", network("Images"), labels()
+    rows = gradient_rows(model, loader(kind), output=output, temperature=2.5, k=None)
+    expected = loop_of_autograd(model, kind, lambda z, i: OUTPUTS[output](z / 2.5, int(y[i])))
+    near(rows.X, expected, 1e-5)
+    logits = last_layer(model, loader(kind)).logits / 2.5
+    near(rows.logits, logits, 1e-6)
+    near(rows.probabilities, torch.tensor(logits).softmax(1).numpy(), 1e-6)
+
+
+def test_temperature_of_functions_of_logits():
+    kind, model = "Images", network("Images")
+    rows = gradient_rows(
+        model, loader(kind), output=lambda z: z.logsumexp(1) ** 2, temperature=2.5, k=None
+    )
+    near(rows.X, loop_of_autograd(model, kind, lambda z, i: (z / 2.5).logsumexp(0) ** 2), 1e-5)
+
+
 def test_any_function_of_logits():
     kind, model = "Images", network("Images")
     rows = gradient_rows(model, loader(kind), output=lambda z: z.logsumexp(1) ** 2, k=None)
