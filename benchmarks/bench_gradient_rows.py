@@ -1,7 +1,7 @@
 """What rows of gradients cost beside the gradients alone, and beside training on the same batch.
 
-Needs torch; with traker, its projector for processors on the same gradients, too. One thread;
-ratios within one run.
+Needs torch; with traker, its projector for processors on the same gradients, too. One thread,
+processor time; ratios within one run.
 """
 
 import resource
@@ -29,9 +29,9 @@ def network(width, hidden):
 
 
 def milliseconds(work, rows=ROWS):
-    start = time.perf_counter()
+    start = time.process_time()
     work()
-    return (time.perf_counter() - start) / rows * 1e3
+    return (time.process_time() - start) / rows * 1e3
 
 
 def peer(p, k):
