@@ -555,6 +555,7 @@ def test_scikit_learn_checks(estimator, check):
         "check_param_validation",
     ],
 )
+@pytest.mark.usefixtures("quiet")
 def test_further_scikit_learn_checks(check):
     getattr(estimator_checks, check)("RepresenterRegressor", RepresenterRegressor())
 
