@@ -181,7 +181,7 @@ SETUPS = {
         TRAKExplainer(curvature="identity"),
         {"ridge": [1e-3, 1.0, 1e3]},
         accuracy=0.75,  # which takes the columns for gradients: no intercept
-        variants=(TRAKExplainer(temperature=2.0),),
+        variants=(TRAKExplainer(temperature=1.0),),
     ),
     MLPExplainer: Setup(
         {"MLP": MLPExplainer(NETWORK)},

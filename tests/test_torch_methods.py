@@ -311,7 +311,7 @@ def test_trak(curvature):
     test = gradient_rows(model, test_rows(), output="log_odds", target=codes, states=states, k=None)
     p = train.label_probabilities
     assert p.shape == (N, 2)
-    explainer = TRAKExplainer(2, ridge=0.5, curvature=curvature)
+    explainer = TRAKExplainer(2, ridge=0.5, curvature=curvature, temperature=1.0)
     explainer.fit(train.X, train.y, probabilities=p)
     kernels, y = [], labels()
     for m, state in enumerate(states):

@@ -87,7 +87,7 @@ def test_traker(kind, tmp_path):
     for batch in tests_of(kind):
         peer.score(batch, num_samples=len(batch[1]))
     expected = peer.finalize_scores("test").T
-    explainer = TRAKExplainer(ridge=ridge, curvature="identity")
+    explainer = TRAKExplainer(ridge=ridge, curvature="identity", temperature=1.0)
     explainer.fit(train.X, train.y, probabilities=train.label_probabilities)
     found = explainer.attribute(test.X)
     scale = (found * expected).sum() / (expected**2).sum()
@@ -163,7 +163,7 @@ def test_dattri_trak(n_models, monkeypatch):
     found = 0
     for m, norm in enumerate(norms):
         ridge = float(0.5 * norms[0] / norm)
-        own = TRAKExplainer(ridge=ridge, curvature="identity")
+        own = TRAKExplainer(ridge=ridge, curvature="identity", temperature=1.0)
         X, g = (rows.X[:, m * p : (m + 1) * p] for rows in (train, test))
         own.fit(X, train.y, probabilities=np.zeros(N))
         found = found + own.attribute(g) / n_models

@@ -14,6 +14,7 @@ from ._outputs import (
     check_integer,
     check_labels,
     check_output,
+    check_temperature,
     derivatives,
     output_weights,
 )
@@ -26,8 +27,9 @@ CHECKED = 16
 
 
 def gradient_rows(
-    model, loader, *, output="loss", target=None, parameters=None, k=2048, states=None,
-    weights=None, random_state=0, out=None, device=None, unpack=None, label_key="labels", verbose=0,
+    model, loader, *, output="loss", target=None, temperature=1.0, parameters=None, k=2048,
+    states=None, weights=None, random_state=0, out=None, device=None, unpack=None,
+    label_key="labels", verbose=0,
 ) -> Rows:  # fmt: skip
     """Gradients of an output of each row in the parameters of a network, projected to k numbers.
 
@@ -51,6 +53,9 @@ def gradient_rows(
         Class c: the row's label (as None), the one that `model` as it is predicts, one class, one
         class a row, or all classes one after the other, each in its block of columns. None for a
         callable.
+    temperature : float, default=1.0
+        By which logits are divided before anything else: outputs, probabilities and logits are
+        those of a network that is less sure. The same for training and test rows.
     parameters : str or list of str, optional
         Names of parameters, or of modules for all of theirs. By default those that require grad;
         "all": all.
@@ -124,7 +129,7 @@ def gradient_rows(
     if k is not None:
         k = check_integer(k, "k", 1)
     random_state = check_integer(random_state, "random_state")
-    network = Network(model, device)
+    network = Network(model, device, check_temperature(temperature))
     names = network.chosen(parameters)
     given = _states(states)
     roots = _roots(weights, len(given))
@@ -146,6 +151,7 @@ def gradient_rows(
                 "function": "gradient_rows",
                 "output": function_digest(output),
                 "target": wanted.kind if wanted.codes is None else wanted.codes.tolist(),
+                "temperature": network.temperature,
                 "parameters": names,
                 "k": width,
                 "random_state": random_state,
