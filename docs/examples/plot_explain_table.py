@@ -2,8 +2,8 @@
 One explanation to read
 =======================
 
-A table with texts, numbers written as people write them and gaps; a pipeline; and what made it say so, column
-by column.
+A table with texts, numbers written as people write them and gaps; a pipeline; and what made it
+say so, column by column.
 """
 
 import matplotlib.pyplot as plt

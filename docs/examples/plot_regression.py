@@ -19,8 +19,8 @@ base = explainer.base_value(X[400:401])[0]
 print(f"{T.sum():.1f} from the rows, {base:.1f} base value: {explainer.predict(X[400:401])[0]:.1f}")
 
 # %%
-# How much of the prediction a row holds, and what it would change if it were left out, are different
-# questions.
+# How much of the prediction a row holds, and what it would change if it were left out, are
+# different questions.
 effects = explainer.leave_one_out(X[400:401], X[:400], y[:400])
 figure, axis = plt.subplots(figsize=(5, 3.6), layout="constrained")
 points = axis.scatter(T[0], effects[0], c=y[:400], s=12, cmap="viridis")
