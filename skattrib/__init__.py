@@ -21,7 +21,7 @@ from .explainers import (
 )
 from .findings import explain, find_label_issues, misclassifications
 from .gradients import mlp_gradients
-from .preprocessing import table_preprocessor
+from .preprocessing import LeafFeatures, table_preprocessor
 
 __version__ = "0.1.0"
 
@@ -32,6 +32,7 @@ __all__ = [
     "DualViewExplainerCV",
     "ExemplarSVMExplainer",
     "InfluenceExplainer",
+    "LeafFeatures",
     "LeaveOneOutExplainer",
     "LinearHead",
     "MLPExplainer",

@@ -606,6 +606,23 @@ def choose(rng):
         },
         sketched: {"G": X, "name": "w", "model": 0, "out": None, **seed},
         find_issues: {"X": X, "y": y, "ids": None, "k": None, "n_neighbors": 5, "kind": 0},
+        kinds_of_error: {"X": X, "y": y, "y_pred": None, "k": 3, "min_errors": 1},
+        regressed: {
+            "activation": pick(rng, "identity", "relu", "leaky_relu", "sigmoid", "tanh", "exp"),
+            "C": pick(rng, 1.0, "scale"),
+            "fit_intercept": True,
+            "intercept_share": False,
+            "tol": 1e-6,
+            "max_iter": 50,
+            "X": X,
+            "y": rng.random((N, 2)),
+            "sample_weight": None,
+            "X_test": X_test,
+            "target": pick(rng, 1, np.arange(M) % 2, rng.normal(size=(M, 2))),
+            "indices": rng.integers(N, size=(M, 2)),
+            "side": pick(rng, "test", "train"),
+            "rows": [0, [1, 2]],
+        },
         sk.compare_explainers: {
             "explainers": {"a": sk.DualViewExplainer()},
             "X": X,
@@ -676,6 +693,32 @@ def find_issues(X, y, ids, k, n_neighbors, kind):
     kind = kind if isinstance(kind, int) and 0 <= kind < 3 else 0
     explainer = explainers[kind].fit(X_OF(rng), np.arange(N) % K)
     return sk.find_label_issues(explainer, X, y, ids=ids, k=k, n_neighbors=n_neighbors)
+
+
+def kinds_of_error(X, y, y_pred, k, min_errors):
+    """`misclassifications` of an explainer fitted to right data; the numbers of its kinds."""
+    fitted = sk.RepresenterExplainer().fit(X_OF(np.random.default_rng(0)), np.arange(N) % K)
+    kinds = sk.misclassifications(fitted, X, y, y_pred=y_pred, k=k, min_errors=min_errors)
+    return {str(n): part for n, kind in enumerate(kinds) for part in (kind.values, kind.share)}
+
+
+def regressed(X, y, sample_weight, X_test, target, indices, side, rows, **parameters):
+    """A `RepresenterRegressor`, and what it says in every form."""
+    e = sk.RepresenterRegressor(**parameters).fit(X, y, sample_weight)
+    found = {
+        "attribute": e.attribute(X_test, target),
+        "aggregate": e.aggregate(X_test, target),
+        "top_k": e.top_k(X_test, 2, target=target)[0],
+        "base_value": e.base_value(X_test, target),
+        "directions": e.directions(X_test, indices, target=target, side=side),
+        "decision": e.decision_function(X_test),
+        "self_influence": e.self_influence_,
+    }
+    if parameters["activation"] == "identity":
+        found["leave_one_out"] = e.leave_one_out(
+            X_test, X, y, sample_weight, rows=rows, target=target
+        )
+    return {name: part.data if sp.issparse(part) else part for name, part in found.items()}
 
 
 def draw(seed):

@@ -63,7 +63,7 @@ def images(channels=1, n=N, seed=0):
     return torch.randn(n, channels, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def tokens(n=N, seed=0):
+def token_rows(n=N, seed=0):
     """Token ids and a mask."""
     source = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, 11, (n, 5), generator=source)

@@ -11,6 +11,8 @@ import pytest
 from command_line import explain, fails
 
 from skattrib.__main__ import main
+from skattrib._cli.delimited import find_layout
+from skattrib._cli.reading import Reading
 
 ROWS = [
     (k, f"{k % 7}.{k % 10}", "tall tree" if k % 2 else "fox", "é" if k % 3 else "b")
@@ -24,6 +26,16 @@ def answers(capsys, path, *options, target="y", test=None):
     output = path.parent / f"{path.name}.json"
     args = [path, test or path, "--target", target, "--output", output, *options]
     explain(capsys, *args)
+    return json.loads(output.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The records of the plain table."""
+    path = tmp_path_factory.mktemp("plain") / "plain.csv"
+    path.write_text(PLAIN, encoding="utf-8")
+    output = path.with_suffix(".json")
+    assert main(["explain", str(path), str(path), "--target", "y", "--output", str(output)]) == 0
     return json.loads(output.read_text("utf-8"))
 
 
@@ -71,14 +83,20 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_layouts_are_found_out(name, tmp_path, capsys):
-    (tmp_path / "plain.csv").write_bytes(PLAIN.encode())
+def test_layouts_are_found_out(name, tmp_path, capsys, plain):
     path = tmp_path / name
     if name.endswith("zip"):
         zipped(path)
     else:
         path.write_bytes(LAYOUTS[name]())
-    assert answers(capsys, path) == answers(capsys, tmp_path / "plain.csv")
+    assert answers(capsys, path) == plain
+
+
+def test_decimal_commas_are_no_separators(tmp_path):
+    path = tmp_path / "table.txt"
+    path.write_text("x;z\n" + "".join(f"{k},5;{k % 3},25\n" for k in range(9)))
+    layout = find_layout(str(path), Reading())
+    assert (layout.sep, layout.decimal, layout.names) == (";", ",", ["x", "z"])
 
 
 OPTIONS = {
@@ -97,13 +115,28 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_options_of_layouts(name, tmp_path, capsys):
+def test_options_of_layouts(name, tmp_path, capsys, plain):
     content, options, target = OPTIONS[name]
-    (tmp_path / "plain.csv").write_text(PLAIN, encoding="utf-8")
     path = tmp_path / "table.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    found = answers(capsys, path, *options, target=target)
-    assert found == answers(capsys, tmp_path / "plain.csv")
+    assert answers(capsys, path, *options, target=target) == plain
+
+
+def test_columns_of_one_name(tmp_path, capsys, plain):
+    (tmp_path / "plain.csv").write_text(PLAIN, encoding="utf-8")
+    path, lines = tmp_path / "twice.csv", PLAIN.splitlines()
+    same = [f"{line.split(',')[0]},{line}" for line in lines]
+    path.write_text("\n".join(same), encoding="utf-8")
+    assert answers(capsys, path) == plain
+    other = [f"{k},{line}" if k else f"n,{line}" for k, line in enumerate(lines)]
+    path.write_text("\n".join(other), encoding="utf-8")
+    args = ["explain", path, path, "--target", "y"]
+    fails(capsys, args, "several columns named 'n'", "leave them out with --drop")
+    wanted = answers(capsys, tmp_path / "plain.csv", "--drop", "n")
+    assert answers(capsys, path, "--drop", "n") == wanted
+    # the label would be one of the features
+    path.write_text("\n".join(f"{line},{line.split(',')[-1]}" for line in lines), encoding="utf-8")
+    fails(capsys, args, "several columns named 'y'; rename all but one")
 
 
 BAD = {
@@ -149,6 +182,7 @@ def run_labels(tmp_path, capsys, train, test, *options):
         (["1.5", "2.5"], ["1.5", "2.5"]),
         (["None", "brick"], ["None", "brick"]),
         (["NA", "null", "nan"], ["NA", "null", "nan"]),
+        (["true", "maybe"], ["True", "maybe"]),
         (["yes", "no"], ["yes ", " no"]),
     ],
 )
@@ -235,3 +269,9 @@ def test_lists_of_numbers_are_numbers(tmp_path, capsys):
     pd.DataFrame(X, columns=["v0", "v1", "v2"]).assign(y=y).to_csv(tmp_path / "plain.csv")
     found = answers(capsys, tmp_path / "lists.parquet")
     assert found == answers(capsys, tmp_path / "plain.csv", "--drop", "Unnamed: 0")
+
+
+def test_options_of_tables_are_not_for_matrices(tmp_path, capsys):
+    np.savez(tmp_path / "rows.npz", X=np.eye(6), y=np.arange(6) % 2)
+    args = ["explain", *[tmp_path / "rows.npz"] * 2, "--drop", "x0"]
+    fails(capsys, args, "such as --drop, are not for matrices")

@@ -182,7 +182,7 @@ BAD_FILES = {
     "empty.csv": (b"", "is empty"),
     "binary.csv": (bytes(range(256)) * 9, "zero bytes"),
     "two.csv.zip": ("zip", "holds 2 files ('a.csv', 'b.csv')"),
-    "repeated.csv": (b"species,x, x\na,1,2\n", "several columns named 'x'"),
+    "repeated.csv": (b"x,species, species\n1,a,a\n", "several columns named 'species'"),
     "ragged.csv": (b"species,x\na,1\nb,2,3\n", "cannot be read"),
     "wide.csv": (b"species,x\na,1,7\nb,2,3\n", "cannot be read"),
     "junk.parquet": (b"PAR1 and then nothing", "cannot be read"),

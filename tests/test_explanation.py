@@ -24,7 +24,7 @@ from cases import (
 from cases import logits as logits_of
 from scipy import sparse
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_digits, load_wine
+from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -39,6 +39,7 @@ from skattrib import (
     InfluenceExplainer,
     MLPExplainer,
     RepresenterExplainer,
+    RepresenterRegressor,
     SimilarityExplainer,
     TRAKExplainer,
     explain,
@@ -135,7 +136,7 @@ def test_targets(K):
             assert row.decision_value == pytest.approx((V[j] * logits_of(e, X)[j]).sum())
             expected = None if np.ndim(dense) == 2 else np.broadcast_to(dense, len(X))[j]
             assert row.target == expected
-    assert "logits as weighed" in repr(explain(e, X, target=weights))
+    assert "outputs as weighed" in repr(explain(e, X, target=weights))
 
 
 def test_a_bound_wide_beside_the_value_is_remarked():
@@ -143,9 +144,41 @@ def test_a_bound_wide_beside_the_value_is_remarked():
     X = StandardScaler().fit_transform(X)
     loose = explain(DualViewExplainer(tol=0.5, random_state=0).fit(X, y), X[:3])
     tight = explain(DualViewExplainer(tol=1e-8, random_state=0).fit(X, y), X[:3])
-    assert all(row.bound > 0.1 * abs(row.decision_value) for row in loose)
-    assert repr(loose).count("wide bound") == 3 and loose.to_html().count("wide bound") == 3
-    assert "wide bound" not in repr(tight) + tight.to_html()
+    assert all(row.bound > 0.25 * abs(row.decision_value) for row in loose)
+    assert repr(loose).count("wide beside") == 3 and loose.to_html().count("wide beside") == 3
+    assert "wide beside" not in repr(tight) + tight.to_html()
+
+
+@pytest.mark.parametrize("n_units", [1, 3])
+def test_regressors(n_units):
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    Y = y if n_units == 1 else np.column_stack([y, y**2, -y])
+    e = RepresenterRegressor().fit(X[10:], Y[10:])
+    if n_units > 1:
+        with pytest.raises(ValueError, match="give a target, one of the 3 units"):
+            explain(e, X[:3])
+    weights = np.random.default_rng(0).normal(size=(3, n_units))
+    z = e.decision_function(X[:3]).reshape(3, n_units)
+    for target, V in ((0, np.eye(n_units)[[0] * 3]), (weights, weights)):
+        found = explain(e, X[:3], target=target, y=y[:3], y_train=y[10:], k=2, X_train=X[10:])
+        values, rows = e.top_k(X[:3], 2, target=target)
+        for j, row in enumerate(found):
+            assert row.decision_value == pytest.approx(V[j] @ z[j])
+            assert row.base_value == pytest.approx(e.base_value(X[:3], target)[j])
+            assert [pair.value for pair in row.proponents] == pytest.approx(values[j])
+            assert [pair.id for pair in row.proponents] == [10 + i for i in rows[j]]
+            assert row.proponents[0].label == y.iloc[10 + rows[j, 0]]
+            assert row.right is None and row.label == y.iloc[j]
+            expected = e.predict(X[:3]).reshape(3, -1)[j, 0]
+            known = target is not weights or n_units == 1
+            assert row.predicted == (pytest.approx(expected) if known else None)
+        assert "labelled 151" in repr(found) and len(found.to_frame()) >= 6
+        page = found.to_html()
+        assert "Suspicious" not in page and "summed by label" not in page
+    assert found.to_dict()["rows"][0]["target_class"] is None
+    with pytest.raises(ValueError, match="target must be units"):
+        explain(e, X[:3], target=n_units)
+    assert "train_label" not in explain(e, X[:3], target=0).to_frame()
 
 
 # tables
@@ -287,6 +320,8 @@ def test_labels_to_be_shown_may_be_others_than_those_of_fit():
     found = explain(model, X[:2], y_train=names)
     pair = found[0].proponents[0]
     assert pair.label == names.iloc[pair.row]
+    shown = explain(model, X[:2], X_train=X, y_train=names).to_html()
+    assert "birch" in shown and "Suspicious" not in shown
 
 
 def test_frames_are_tidy():
@@ -304,13 +339,17 @@ def test_frames_are_tidy():
         assert (line.test_id, line.predicted, line.kind) == (row.id, row.predicted, pair.kind)
         assert (line.train_id, line.value) == (pair.id, pair.value)
         assert (line.column_1, line.share_1) == pair.columns[0]
-    model = make_pipeline(table_preprocessor(), RepresenterExplainer()).fit(
-        pl.from_pandas(X), y.tolist()
+    X["when"] = pd.date_range("2024", periods=60)
+    table = pl.from_pandas(X)
+    model = make_pipeline(table_preprocessor(), RepresenterExplainer()).fit(table, y.tolist())
+    explained = explain(model, table[:4], k=2, X_train=table)
+    assert dict(zip(explained[0].columns, explained[0].values, strict=True)) == table.row(
+        0, named=True
     )
-    lines = explain(model, pl.from_pandas(X[:4]), k=2).to_frame()
+    lines = explained.to_frame()
     assert isinstance(lines, pl.DataFrame) and lines.height >= 8
     assert lines["value"].dtype == pl.Float64
-    empty = explain(model, pl.from_pandas(X[:4]))[:0].to_frame()
+    empty = explained[:0].to_frame()
     assert empty.height == 0
 
 
@@ -324,6 +363,8 @@ def test_json_comes_back_as_it_was():
     first = data["rows"][0]
     assert first["test_id"].startswith("2024-01-01") and first["test_label"] == y.iloc[0]
     assert first["proponents"][0]["columns"][0]["share"] == found[0].proponents[0].columns[0][1]
+    exact = explain(make_model().fit(X, y), X[:1], row_ids=X.index[:1].to_numpy("datetime64[ns]"))
+    assert exact.to_dict()["rows"][0]["test_id"].startswith("2024-01-01T00:00")
     similar = explain(SimilarityExplainer().fit(X[["age"]], y), X[["age"]][:2]).to_dict()
     assert similar["rows"][0]["decision_value"] is None
 
@@ -475,6 +516,12 @@ def test_plots():
     assert len(images.axes_) == 1 + len(found[0].pairs)
     with pytest.raises(ValueError, match="X_train"):
         explain(e, X[:1]).plot(0, image_shape=(8, 8))
+    for draw in (
+        lambda shape: found.plot(0, image_shape=shape),
+        lambda shape: found.to_html(image_shape=shape),
+    ):
+        with pytest.raises(ValueError, match=r"image_shape \(8, 9\) does not fit"):
+            draw((8, 9))
 
 
 # what may be given
@@ -530,6 +577,12 @@ Network.__module__ = "torch.nn.modules.module"
 def test_networks_are_told_where_to_go(use):
     with pytest.raises(TypeError, match=r"Network is a torch network.*LinearHead.*last-layer feat"):
         use(Network())
+
+
+@pytest.mark.parametrize("X", ["abc", None, {"a": 1}, 3.0])
+def test_what_are_no_rows(X):
+    with pytest.raises(ValueError, match="X must be rows to explain"):
+        explain(fitted("DualView", 3), X)
 
 
 def test_images_are_told_where_to_go():

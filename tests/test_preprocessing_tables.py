@@ -46,6 +46,7 @@ NUMBERS = {
     "accounts": (["(1,234)", "5"], [-1234, 5], ""),
     "minus": (["−3", "+2"], [-3, 2], ""),
     "clock": (["12:30", "0:00:01.5", "?"], [45000, 1.5, None], "seconds"),
+    "twelve hours": (["12:30 AM", "1:00pm"], [1800, 46800], "seconds"),
     "one odd text": ([*map(str, range(20)), "not stated"], [*range(20), None], ""),
 }
 
@@ -174,8 +175,11 @@ def test_features_are_what_is_said(fitted):
     np.testing.assert_allclose(feature["age"], scaled(age), atol=1e-12)
     np.testing.assert_allclose(feature["age_missing"], scaled(frame["age"].isna()), atol=1e-12)
     np.testing.assert_allclose(feature["price"], scaled(price), atol=1e-12)
-    np.testing.assert_allclose(feature["seen_hour"], scaled(hours), atol=1e-6)
-    np.testing.assert_allclose(feature["born_total_seconds"], scaled(np.arange(N)), atol=1e-9)
+    # the parts of a date weigh as one number together
+    part = np.sqrt(5)
+    np.testing.assert_allclose(feature["seen_hour"], scaled(hours) / part, atol=1e-6)
+    seconds = scaled(np.arange(N)) / part
+    np.testing.assert_allclose(feature["born_total_seconds"], seconds, atol=1e-9)
     np.testing.assert_array_equal(feature["city_missing"], frame["city"].isna())
     np.testing.assert_array_equal(feature["member_True"], frame["member"])
     np.testing.assert_array_equal(feature["code_8"], frame["code"] == 8)
@@ -201,13 +205,13 @@ def test_polars_is_read_like_pandas(fitted):
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_frames_come_out_where_they_are_asked_for(library):
-    frame = pd.DataFrame({"a": [1, 2, 3, 5], "b": list("uvuv"), "b_u": list("xxyy")})
+    frame = pd.DataFrame({"a": [1, 2, 3, 5], "b": list("uvuv"), "b_u": [3, 1, 2, 2]})
     dense = table_preprocessor(sparse_output=False).fit_transform(frame)
     found = (
         table_preprocessor(sparse_output=True).set_output(transform=library).fit_transform(frame)
     )
     assert type(found).__module__.startswith(library)
-    assert list(found.columns) == ["a", "b_u", "b_v", "b_u_x", "b_u_y"]
+    assert list(found.columns) == ["a", "b_u", "b_v", "b_u_2"]
     np.testing.assert_array_equal(found.to_numpy(), dense)
 
 
@@ -265,6 +269,19 @@ def test_what_is_new_in_a_table_is_said():
     assert np.abs(X[1:3, :2]).max() == 0
 
 
+def test_columns_that_are_left_out_may_hold_anything_later():
+    frame = pd.DataFrame(
+        {"same": 1, "a": np.arange(20.0), "none": np.nan, "b": 20.0 - np.arange(20)}
+    )
+    preprocessor = table_preprocessor().fit(frame)
+    X = preprocessor.transform(frame)
+    other = frame.assign(same="text", none="more")
+    np.testing.assert_array_equal(preprocessor.transform(other), X)
+    assert preprocessor.unseen(other.assign(same=np.nan)) == []
+    with pytest.raises(ValueError, match="no column is left .*none: left out, all missing"):
+        table_preprocessor().fit(frame[["same", "none"]])
+
+
 def test_categories_are_compared_as_they_read():
     frame = pd.DataFrame({"code": pd.Categorical(["1", "2", "NA", "2"] * 5)})
     preprocessor = table_preprocessor().fit(frame)
@@ -277,6 +294,34 @@ def test_null_strings_are_missing_categories_too():
     frame = pd.DataFrame({"code": ["a", "b", "n/k", "b"] * 5})
     preprocessor = table_preprocessor(null_strings=["n/k"]).fit(frame)
     assert preprocessor.decisions_[0].n_missing == 5
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (pd.period_range("2020-01", periods=N, freq="M"), "date, encoded in 4 columns"),
+        ([f"{1500 + k}-01-01" for k in range(N)], "date (%Y-%m-%d), encoded in 3 columns"),
+        ([None if k % 4 == 0 else [k, k * k] for k in range(N)], "list of 2 numbers, 10 missing"),
+        ([{"a": k % 2} for k in range(N)], "category, one-hot in 2 columns"),
+        ([1, "a", 2.5, None] * 10, "category, 10 missing, one-hot in 4 columns"),
+        ([b"ab", b"cd"] * 20, "category, one-hot in 2 columns"),
+        ([[1.0] * (k % 3 + 1) for k in range(N)], "category, one-hot in 3 columns"),
+        (pd.array([True, None] * 20, dtype="boolean"), "true/false, 20 missing"),
+        (np.r_[np.zeros(N - 1), 1e149], "number"),
+    ],
+)
+def test_columns_of_rare_kinds(column, said):
+    frame = pd.DataFrame({"a": pd.Series(column), "b": np.arange(N)})
+    preprocessor = table_preprocessor(sparse_output=False)
+    X = preprocessor.fit_transform(frame)
+    assert str(preprocessor.decisions_[0]).startswith(f"a: {said}")
+    assert np.abs(X).max() < 10
+    np.testing.assert_allclose(preprocessor.transform(frame), X, atol=1e-6)
+
+
+def test_complex_numbers_are_refused():
+    with pytest.raises(ValueError, match="'a' has complex numbers"):
+        table_preprocessor().fit(pd.DataFrame({"a": np.arange(9) * 1j}))
 
 
 BAD = {

@@ -101,17 +101,24 @@ def test_much_talk_is_of_every_result(open_terminal, capsys):
     assert capsys.readouterr().out.count("[letters]") == 3 and terminal.getvalue() == ""
 
 
-def test_a_bar_is_closed_when_work_fails(open_terminal):
-    terminal = open_terminal()
-    pytest.importorskip("tqdm")
+def test_a_bar_is_closed_when_work_fails(open_terminal, monkeypatch):
+    tqdm = pytest.importorskip("tqdm")
+    open_terminal()
+    bars = []
+
+    class Bar(tqdm.tqdm):
+        def __init__(self, **options):
+            super().__init__(**options)
+            bars.append(self)
 
     def failing():
         yield 1
         raise ValueError("no")
 
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
     with pytest.raises(ValueError, match="no"):
         list(tracked(failing(), 3, title="jobs", verbose=1))
-    assert terminal.getvalue().endswith("\n")
+    assert [(bar.n, bar.disable) for bar in bars] == [(1, True)]  # which a closed one is
 
 
 def test_results_come_from_threads_too():

@@ -134,12 +134,12 @@ def test_hostile_tables(method, tables, tmp_path, capsys):
         assert sorted(head[5:]) == sorted(names)
         frame = tables[1]
         assert own[1] == frame.id[row]
-        assert own[5 + head[5:].index("age")] == f"{frame.age[row]:.4f}"
+        assert own[5 + head[5:].index("age")] == f"{frame.age[row]:.3f}"
         train = tables[0]
         for entry in entries:
             i = int(entry[1][3:-4])
             assert float(entry[3]) * (1 if entry[0] == "proponent" else -1) > 0
-            assert entry[5 + head[5:].index("age")] == f"{train.age[i]:.4f}"
+            assert entry[5 + head[5:].index("age")] == f"{train.age[i]:.3f}"
             assert entry[3] in out
     check_plots(page, method)
     if method in ("similarity", "trak"):
@@ -229,7 +229,7 @@ def test_matrices_name_columns_by_number(tmp_path, capsys):
     )
     head, own = page.tables[-2][:2]
     assert "column 11" in head and len(head) == 5 + 5
-    assert own[head.index("column 11")] == f"{X[1, 11]:.4f}"
+    assert own[head.index("column 11")] == f"{X[1, 11]:.3f}"
     assert "accuracy on" not in " ".join(page.text)
     assert not any(tag == "img" for tag, _ in page.tags)
 

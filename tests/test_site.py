@@ -8,7 +8,13 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 REFERENCE = "".join(path.read_text(encoding="utf-8") for path in DOCS.glob("api*.rst"))
-MODULES = ["skattrib", *(f"skattrib.{m}" for m in ("metrics", "plots", "planting", "retraining"))]
+MODULES = [
+    "skattrib",
+    *(
+        f"skattrib.{m}"
+        for m in ("findings", "metrics", "plots", "planting", "preprocessing", "retraining")
+    ),
+]
 
 
 @pytest.mark.parametrize("module", MODULES)

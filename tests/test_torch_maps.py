@@ -1,20 +1,37 @@
 """Maps by gradients against loops of autograd and captum; inputs of all kinds; what is refused."""
 
 import copy
+import re
+from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from map_cases import Case, K, N, Skip, Tokens, built, coefficients, dual_view, plain, rows_of  # noqa: E402, I001
-from map_cases import tokens as token_rows  # noqa: E402
+from map_cases import (  # noqa: E402
+    Case,
+    K,
+    N,
+    Skip,
+    Tokens,
+    built,
+    coefficients,
+    dual_view,
+    images,
+    plain,
+    rows_of,
+    token_rows,
+)
 from torch import nn  # noqa: E402
 from torch.utils.data import TensorDataset  # noqa: E402
 
 from skattrib import (  # noqa: E402
+    AveragedExplainer,
     InfluenceExplainer,
     RepresenterExplainer,
+    RepresenterRegressor,
     SimilarityExplainer,
 )
 from skattrib.torch_adapters import PairModule, TorchFeatures, pixel_maps  # noqa: E402
@@ -100,6 +117,23 @@ def test_two_classes():
         np.testing.assert_allclose(
             maps.test[j].sum(axis=0) + maps.remainder[j], expected, atol=1e-9
         )
+
+
+def test_regressions():
+    case = Case(double=True)
+    t = np.column_stack([case.phi_train[:, 1] ** 2, case.y])
+    explainer = RepresenterRegressor().fit(case.phi_train, t)
+    maps = pixel_maps(explainer, *case.arguments()[1:], target=1, remainder=True, **PLAIN)
+    for j in range(3):
+        expected = gradient_loop(case.net, case.X[j], explainer.coef_[1])
+        np.testing.assert_allclose(
+            maps.test[j].sum(axis=0) + maps.remainder[j], expected, atol=1e-9
+        )
+    one = RepresenterRegressor().fit(case.phi_train, t[:, 0])
+    maps = pixel_maps(one, *case.arguments()[1:], remainder=True, **PLAIN)
+    expected = gradient_loop(case.net, case.X[0], np.ravel(one.coef_))
+    assert expected.any()
+    np.testing.assert_allclose(maps.test[0].sum(axis=0) + maps.remainder[0], expected, atol=1e-9)
 
 
 def test_smoothing_takes_the_same_noise_for_all_rows():
@@ -300,6 +334,20 @@ def test_tokens_have_maps_by_their_embeddings():
             pixel_maps(explainer, net, test, train, indices, method=method)
 
 
+def test_the_guide_explains_an_error(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib").use("agg")
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[1] / "docs/guide/maps.md"
+    (code,) = re.findall(r"```py\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    layers = [*plain()[:-2], nn.Linear(6, 8)]
+    net = nn.Sequential(OrderedDict([*((f"part{i}", p) for i, p in enumerate(layers[:-1]))]))
+    net.add_module("fc1", layers[-1])
+    net.add_module("fc2", nn.Linear(8, K))
+    names = {"net": net, "images": images(), "labels": np.arange(N) % K, "new_images": images(n=2)}
+    exec(code, names)  # noqa: S102
+    assert names["maps"].train.shape == (2, 5, 1, 8, 8) and (tmp_path / "maps.png").is_file()
+
+
 # explainers
 
 
@@ -312,8 +360,24 @@ def test_influence_has_maps_of_the_test_row():
     np.testing.assert_allclose(maps.test[1, 0], expected, atol=1e-5)
     with pytest.raises(ValueError, match="no maps of the train rows"):
         maps.contributions("train")
-    with pytest.raises(ValueError, match="remainder=True needs"):
-        pixel_maps(*case.arguments(), remainder=True)
+
+
+def test_fewer_rows_than_features_and_averages():
+    wide = nn.Linear(8, 40)
+    case = Case(lambda channels: nn.Sequential(plain(channels), wide))
+    members = [
+        ("dual", dual_view(), slice(0, 20)),
+        ("influence", InfluenceExplainer(), slice(20, 40)),
+    ]
+    for explainer in (InfluenceExplainer(C=1.0), AveragedExplainer(members)):
+        explainer.fit(case.phi_train, case.y)
+        maps = pixel_maps(explainer, *case.arguments()[1:], **PLAIN)
+        directions = explainer.directions(case.phi, case.indices)
+        expected = gradient_loop(case.net, case.X[2], directions[2, 1])
+        np.testing.assert_allclose(maps.test[2, 1], expected, atol=1e-5)
+        refused("not the row", case=case, explainer=explainer, X_train=case.X_train.flip(0))
+        with pytest.raises(ValueError, match="remainder=True needs"):
+            pixel_maps(explainer, *case.arguments()[1:], remainder=True)
 
 
 def test_rows_without_a_coefficient_have_maps_of_zero():
@@ -405,6 +469,11 @@ def test_arguments_that_are_refused():
     refused("got InfluenceExplainer|fitted", (TypeError, ValueError), explainer=InfluenceExplainer)
     refused("features must be", TypeError, features="net")
     refused("features must be", TypeError, features=nn.Flatten)
+    refused("not fitted", explainer=RepresenterExplainer())
+    refused("torch.jit", features=torch.jit.script(plain()))
+    refused("an item of X is", TypeError, X=case.X.tolist())
+    refused("X has no rows", X=torch.tensor(1.0))
+    refused("as many rows", TypeError, X=(case.X, case.X[:2]))
     refused("X_train has 3 rows", X_train=case.X)
     refused("X is", TypeError, X=3)
     refused("expected arrays or tensors", TypeError, X=())

@@ -165,6 +165,15 @@ def test_in_place_or_not(make):
     np.testing.assert_allclose(maps[0].test, maps[1].test, atol=1e-6)
 
 
+def test_images_in_another_order_of_memory():
+    case = Case(plain, 3)
+    expected = pixel_maps(*case.arguments(), first="flat")
+    explainer, net, X, X_train, indices = case.arguments()
+    X, X_train = (x.contiguous(memory_format=torch.channels_last) for x in (X, X_train))
+    maps = pixel_maps(explainer, net, X, X_train, indices, first="flat")
+    np.testing.assert_allclose(maps.train, expected.train, atol=1e-6)
+
+
 def test_epsilon_with_biases_is_gradient_times_input():
     case = Case(Skip, double=True)
     relevance = pixel_maps(*case.arguments(), conv="epsilon")

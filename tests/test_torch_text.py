@@ -1,6 +1,8 @@
 """Text: dicts of tokens and masks in, objects with logits out, padding; all the way to top_k."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +145,42 @@ def test_texts_without_padding():
         for mask in (torch.ones_like(tokens), torch.zeros_like(tokens)):
             rows = [{"input_ids": tokens, "attention_mask": mask, "labels": labels()}]
             assert losses(model, rows).logits.shape == (N, K)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_network_of_transformers(attention):
+    """Against a loop of autograd without padding; by vmap with the guide's mask."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2}
+    config = transformers.BertConfig(
+        vocab_size=11, num_attention_heads=2, num_labels=K, attn_implementation=attention, **sizes
+    )
+    model = transformers.BertForSequenceClassification(config).train()
+    with pytest.warns(RuntimeWarning, match="one by one"):
+        found = gradient_rows(model, batches("train", True), output="logit", k=None)
+    page = Path(__file__).parents[1] / "docs/guide/gradients.md"
+    names = {"torch": torch}
+    exec(re.search(r"def finished_mask.*?\n(?=```)", page.read_text("utf-8"), re.DOTALL)[0], names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unpack = names["finished_mask"]
+        other = gradient_rows(model, batches("train", False), output="logit", k=None, unpack=unpack)
+        head = last_layer(model, batches("train", True))
+    assert head.error < 1e-5 and model.training
+    model.eval()
+    for i in range(N):
+        row = ROWS["train"][i]
+        kept = row["attention_mask"] != 0
+        z = model(row["input_ids"][None, kept], row["attention_mask"][None, kept]).logits[0]
+        parts = torch.autograd.grad(z[i % K], list(model.parameters()), allow_unused=True)
+        expected = torch.cat(
+            [
+                torch.zeros(p.numel()) if g is None else g.flatten()
+                for p, g in zip(model.parameters(), parts, strict=True)
+            ]
+        ).numpy()
+        limit = 1e-5 * np.abs(expected).max()
+        assert np.abs(found.X[i] - expected).max() < limit
+        assert np.abs(other.X[i] - expected).max() < limit
+        assert np.abs(head.logits[i] - z.detach().numpy()).max() < 1e-5

@@ -205,6 +205,7 @@ def test_small_sketches_are_named():
         TRAKExplainer().fit(G[:100], y[:100], probabilities=p[:100])  # rows are the limit
 
 
+@pytest.mark.filterwarnings("error")
 def test_refusals():
     G, y, p, test = problem("more rows", 2)
     for given, message in [
@@ -223,18 +224,29 @@ def test_refusals():
         TRAKExplainer(13, curvature="identity").fit(G, y)
     with pytest.raises(ValueError, match="ridge=1e-30 is too small"):
         TRAKExplainer(curvature="identity", ridge=1e-30).fit(np.repeat(G[:, :6], 2, axis=1), y)
-    with pytest.raises(ValueError, match="overflows: scale them"):
-        TRAKExplainer(curvature="identity", ridge=9e99).fit(1e120 * G, y)
+    for scale, ridge in [(1e120, 9e99), (1e120, 9e299)]:
+        with pytest.raises(ValueError, match="overflows: scale them"):
+            TRAKExplainer(curvature="identity", ridge=ridge).fit(scale * G, y)
+    with pytest.raises(ValueError, match="all probabilities are 0 or 1"):
+        TRAKExplainer(2, temperature=1e-320).fit(G, y, probabilities=p)
     e = TRAKExplainer(2, curvature="identity").fit(G, y)
     with pytest.raises(ValueError, match="no logits: target must be one label"):
         e.attribute(test, np.ones((5, 3)))
 
 
 @pytest.mark.filterwarnings("error")
+def test_parameters_of_numpy():
+    G, y, p, test = problem("more rows")
+    expected = TRAKExplainer(ridge=0.5, temperature=2.0).fit(G, y, probabilities=p).attribute(test)
+    own = TRAKExplainer(ridge=np.float32(0.5), temperature=np.float16(2.0))
+    assert_allclose(own.fit(G, y, probabilities=p).attribute(test), expected)
+
+
+@pytest.mark.filterwarnings("error")
 def test_huge_and_tiny_gradients():
     G, y, p, test = problem("more rows")
     expected = TRAKExplainer().fit(G, y, probabilities=p).attribute(test)
-    for scale in (1e120, 1e-120):
+    for scale in (1e120, 1e-120, 1e-150):
         T = TRAKExplainer().fit(scale * G, y, probabilities=p).attribute(scale * test)
         assert_allclose(T, expected, rtol=1e-9)
 

@@ -24,6 +24,7 @@ BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+COPY = "\0"  # after the name of a column, once for each before it that has the same
 COMMENTS = ("#", "%", "//")
 NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 LINE_END = re.compile("\r\n|\r|\n")
@@ -42,7 +43,7 @@ class Layout:
     skip : int
         Lines above the header, or above the first row where there is none.
     names : list of str
-        Of the columns; those without a name are ``Unnamed: k``.
+        Of the columns; those without a name are ``Unnamed: k``, and `COPY` marks repeated ones.
     seems_headless : bool
         Whether the first line looks like data.
     """
@@ -204,6 +205,9 @@ def _separator(lines, path, given):
             raise InputError(f"--sep {sep!r} must be a single character, tab or space")
         counts = [len(record) for line in lines for record in _records([line], sep) or [[]]]
         skip = next((n for n, count in enumerate(counts) if count > 1), None)
+        whole = _records(lines, sep)
+        if whole and len(whole[0]) > 1:
+            skip = 0  # a quoted name may go on in the next line
         if skip is None:
             continue
         above = sum(count > 0 for count in counts[:skip])
@@ -232,18 +236,14 @@ def _names(records, path, header):
         width = Counter(map(len, records)).most_common(1)[0][0]
         return [f"x{k}" for k in range(width)]
     names = records[0]
-    repeated = [name for name, count in Counter(names).items() if name and count > 1]
-    if repeated:
-        raise InputError(
-            f"{path} has several columns named {join_names(repeated)}; rename all but one"
-        )
     widths = Counter(map(len, records[1:]))
     if widths and min(widths) > len(names):
         raise InputError(
             f"{path} cannot be read: its rows have {min(widths)} fields, its header has "
             f"{len(names)}; correct the header, or name another --sep"
         )
-    return [name or f"Unnamed: {k}" for k, name in enumerate(names)]
+    names = [name or f"Unnamed: {k}" for k, name in enumerate(names)]
+    return [name + COPY * names[:k].count(name) for k, name in enumerate(names)]
 
 
 def _is_data(records):

@@ -109,6 +109,8 @@ def _read(args):
         return read_tables(args.train, args.test, args.target, args.id, Reading.of(args))
     if args.target is not None or args.id is not None:
         raise InputError("--target and --id are for tables; matrices have --labels FILE.npy")
+    if Reading.of(args) != Reading():
+        raise InputError("the options of reading tables, such as --drop, are not for matrices")
     return read_matrices(args.train, args.test, args.labels, args.test_labels, args.standardize)
 
 

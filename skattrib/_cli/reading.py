@@ -53,7 +53,12 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         "more are missing (auto), or not at all (refuse)",
     )
     add("--sep", metavar="CHARACTER", help="between fields: a character, tab or space")
-    add("--decimal", choices=[".", ","], help="decimal separator (default: found out)")
+    add(
+        "--decimal",
+        choices=[".", ","],
+        metavar="MARK",
+        help="decimal separator, point or comma (default: found out)",
+    )
     add("--encoding", metavar="NAME", help="such as latin-1 (default: UTF-8, UTF-16)")
     add("--no-header", dest="header", action="store_false", help="name the columns x0, x1, ...")
     add("--force", action="store_true", help="take a target of many numbers for classes")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..preprocessing import column_groups, table_preprocessor
 from ..preprocessing.decisions import summary
-from .delimited import read_text
+from .delimited import COPY, read_text
 from .inputs import PARQUET, Dataset, InputError, check_labels, join_names, numbered, reading
 from .labels import alike, column_labels, natural
 from .reading import Reading
@@ -220,9 +220,7 @@ def _read_frame(path, special, options, text=()):
                 if not frame[name].isna().any():
                     frame[name] = natural(frame[name])
     frame.columns = [str(name).strip() for name in frame.columns]
-    if not frame.columns.is_unique:
-        repeated = frame.columns[frame.columns.duplicated()].unique()
-        raise InputError(f"{path} has several columns named {join_names(repeated)}")
+    frame = _without_copies(frame, path, special, options)
     nameless = [c for c in frame.columns if c.startswith(NAMELESS) and c not in special]
     if nameless:
         warnings.warn(f"{path}: left out {join_names(nameless)}, without a name", stacklevel=2)
@@ -230,6 +228,23 @@ def _read_frame(path, special, options, text=()):
     if len(frame) == 0:
         raise InputError(f"{path} is empty: it has no rows{_header_hint(layout)}")
     return frame, layout
+
+
+def _without_copies(frame, path, special, options):
+    """Take one of the columns that are the same by name and values; refuse others of one name."""
+    names = frame.columns.str.rstrip(COPY)
+    dropped = {part.strip() for text in options.drop for part in [text, *text.split(",")]}
+    for name in names[names.duplicated()].unique():
+        copies = frame.loc[:, names == name]
+        same = all(copies.iloc[:, k].equals(copies.iloc[:, 0]) for k in range(copies.shape[1]))
+        if name in special or not (same or name in dropped):
+            remedy = "" if name in special else ", or leave them out with --drop"
+            raise InputError(
+                f"{path} has several columns named {name!r}; rename all but one{remedy}"
+            )
+        warnings.warn(f"{path}: took one of {copies.shape[1]} columns named {name!r}", stacklevel=2)
+    first = ~names.duplicated()
+    return frame.loc[:, first].set_axis(names[first], axis=1)
 
 
 def _check_has(frame, name, path, layout=None):

@@ -60,6 +60,11 @@ ACTIVATIONS = {
 FALLING = ("gelu", "silu", "swish", "mish", "hardswish", "softmax", "sin")
 
 
+def of_name(activation) -> Activation:
+    """The activation of a name, or the object itself."""
+    return ACTIVATIONS[activation] if isinstance(activation, str) else activation
+
+
 def check_activation(activation) -> Activation:
     """The activation of a name, or an object that is one as far as it can be seen."""
     if isinstance(activation, str):

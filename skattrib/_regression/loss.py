@@ -1,5 +1,7 @@
 """Regularized losses of several units on the same rows: values, gradients, products."""
 
+from contextlib import suppress
+
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
@@ -65,11 +67,11 @@ class UnitLosses:
         return out
 
     def residuals(self, z, units=slice(None)):
-        """s (t - sigma(z)), (n, U)."""
+        """Those of all rows, s (t - sigma(z)), (n, U)."""
         return self.s[:, None] * (self.t[:, units] - self.activation.value(z))
 
     def curvature(self, z):
-        """s sigma'(z), (n, U)."""
+        """That of all rows, s sigma'(z), (n, U)."""
         return self.s[:, None] * self.activation.derivative(z)
 
     def values(self, theta, z, units):
@@ -115,6 +117,17 @@ class UnitLosses:
         return out
 
 
+def factor(G):
+    """(Cholesky factor of I + G, whether it is one): beside a large G, I may drown in rounding."""
+    diagonal = np.diag_indices_from(G)
+    for ridge in (0.0, 1e-13):
+        H = G.copy()
+        H[diagonal] += 1.0 + ridge * G[diagonal].max()
+        with suppress(la.LinAlgError):
+            return la.cho_factor(H, overwrite_a=True, check_finite=False), ridge == 0.0
+    raise ValueError("C times the squares of the features cannot be factorized: lower C")
+
+
 class Inverses:
     """(I + C c_u G)^-1 for each unit, G the Gram matrix and c_u its mean curvature.
 
@@ -124,6 +137,7 @@ class Inverses:
 
     def __init__(self, losses):
         self.losses, self.factors = losses, {}
+        # whether they are inverses of what they say: of the identity those of its Hessian
         self.exact = losses.D <= WIDEST
         self.gram = losses.gram(losses.s) if self.exact else losses.squares()
 
@@ -138,13 +152,12 @@ class Inverses:
         for level in np.unique(levels):
             own = levels == level
             weight = self.losses.C * 2.0 ** int(level)
-            if not self.exact:
+            if self.gram.ndim == 1:
                 out[own] = V[own] / (1.0 + weight * self.gram)
                 continue
             if level not in self.factors:
-                H = weight * self.gram
-                H[np.diag_indices_from(H)] += 1.0
-                self.factors[level] = la.cho_factor(H, overwrite_a=True, check_finite=False)
+                self.factors[level], is_exact = factor(weight * self.gram)
+                self.exact = self.exact and is_exact
             out[own] = la.cho_solve(self.factors[level], V[own].T, check_finite=False).T
         return out
 

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import batches, first_equal
-from .loss import Inverses, UnitLosses, row_space
+from .loss import Inverses, UnitLosses, factor, row_space
 
 # numbers of an array of rows x units
 UNIT_FLOATS = 2**23
@@ -100,9 +100,8 @@ def _directions(losses, inverses, z, gradients, forcing, hard):
         )
         hard[soft] = ~done & (losses.D <= SMALL)
     for u in np.flatnonzero(hard):
-        H = losses.C * losses.gram(curvature[:, u])
-        H[np.diag_indices_from(H)] += 1.0
-        out[u] = -la.solve(H, gradients[u], assume_a="pos", check_finite=False)
+        H, _ = factor(losses.C * losses.gram(curvature[:, u]))
+        out[u] = -la.cho_solve(H, gradients[u], check_finite=False)
     return out
 
 
@@ -222,7 +221,7 @@ def matching_regression(
     Hessian is factorized where they are slow. Fewer dense rows than features are taken to their row
     space first, O(n^2 d), where d is n.
     """
-    (n, U), d = t.shape, X.shape[1]
+    n, U = t.shape
     rows, basis = row_space(X)
     losses = UnitLosses(rows, t, sample_weight, C, intercept_scaling, activation)
     inverses = Inverses(losses)
@@ -231,9 +230,7 @@ def matching_regression(
     first = first_equal(X)
     for units in batches(U, max(1, UNIT_FLOATS // n)):
         own = UnitLosses(rows, t[:, units], sample_weight, C, intercept_scaling, activation)
-        found, errors[units], taken, z = newton(
-            own, inverses, theta[units], tol, max_iter, verbose
-        )
+        found, errors[units], taken, z = newton(own, inverses, theta[units], tol, max_iter, verbose)
         # rounding depends on a row's place: equal rows take the outputs of their first
         residuals[:, units] = own.residuals(z[first])
         if (first != np.arange(n)).any():
@@ -258,11 +255,14 @@ def matching_regression(
 
 
 def leave_out(X, alpha, factors, size, groups, X_test):
-    """z with less z without each group of rows of a ridge regression, (m, U) each.
+    """The z with less that without each group of rows of a ridge regression, (m, U) each.
 
     ``phi_j H^-1 Phi_S^T (I - D_S Phi_S H^-1 Phi_S^T)^-1 alpha_S``, D the diagonal of the factors
     C s_i, alpha (n, U) the coefficients of the fit with all rows.
     """
+    X, basis = row_space(X)
+    # what a test row has beside the space of the training rows, none of them reaches
+    X_test = X_test if basis is None else np.asarray(X_test @ basis)
     losses = UnitLosses(X, alpha, factors, 1.0, size, None)
     inverses = Inverses(losses)
     test = UnitLosses(X_test, alpha, factors, 1.0, size, None)

@@ -12,6 +12,7 @@ from .._arrays import decision, logits, squared_norms, total_variance
 from .._arrays.checks import check_estimator, plain_array
 from .._arrays.outputs import OUTPUTS, output_weights
 from . import _scoring
+from ._base import BaseExplainer
 from ._classifier import ClassifierExplainer
 from ._validation import check_rows
 
@@ -144,7 +145,7 @@ class HeadExplainer(ClassifierExplainer):
         return output_weights(logits(self._decision(X)), target.codes, output)
 
 
-class DualForm:
+class DualForm(BaseExplainer):
     """Weights that are sums over training rows, ``W = sum_i alpha_i x_i^T``.
 
     Subclasses have parameters `fit_intercept` and `intercept_share`, and set `dual_coef_`,

@@ -88,6 +88,24 @@ class Kernel(ABC):
         """Training rows that are read while attributions are written."""
         return [self.vectors]
 
+    def as_kept(self, X):
+        """Rows in the coordinates of `vectors`."""
+        return X
+
+    def mismatch(self, X, rows):
+        """Largest difference of each row of X from a training row, over the largest number of that.
+
+        0 for rows that are not kept, whose attributions are 0.
+        """
+        at = np.searchsorted(self.support, rows)
+        known = at < len(self.support)
+        known[known] = self.support[at[known]] == rows[known]
+        kept = full(self.vectors[at[known]])
+        scale = np.abs(kept).max(axis=1, initial=np.finfo(np.float32).tiny)
+        out = np.zeros(len(rows))
+        out[known] = np.abs(self.as_kept(X[known]) - kept).max(axis=1, initial=0.0) / scale
+        return out
+
     @abstractmethod
     def groups(self, target):
         """Groups that together hold all test rows of the target once."""

@@ -53,6 +53,10 @@ class AveragedKernel(_scoring.Kernel):
         """Those of all members."""
         return [rows for kernel in self.members for rows in kernel.read()]
 
+    def mismatch(self, X, rows):
+        """The largest of the members'."""
+        return np.max([kernel.mismatch(part, rows) for kernel, part, *_ in self._each(X)], axis=0)
+
     def groups(self, target):
         """One group of everything."""
         m = len(target.codes) if target.weights is None else len(target.weights)

@@ -9,10 +9,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
 from .._arrays.checks import check_groups, check_same_rows, plain_array
-from .._regression.activations import check_activation, check_range
+from .._regression.activations import check_activation, check_range, of_name
 from .._regression.newton import leave_out, matching_regression
 from . import _scoring
-from ._base import BaseExplainer
 from ._heads import DualForm, scaled_penalty
 from ._validation import (
     HasMethods,
@@ -26,10 +25,10 @@ from ._validation import (
 )
 
 # beyond, squares of targets times C are no numbers
-LARGEST_C, LARGEST_TARGET = 1e150, 1e70
+LARGEST_C, LARGEST_TARGET = 1e80, 1e70
 
 
-class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm, BaseExplainer):
+class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm):
     """Explains numbers by the training rows: of a regression, of counts, of the units of a layer.
 
     Each output is ``activation(z)`` of a linear z, fitted by the one convex loss whose slope is
@@ -173,12 +172,9 @@ class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm, BaseExpla
     def __sklearn_tags__(self):
         """Counts and probabilities are not negative."""
         tags = super().__sklearn_tags__()
-        known = self.activation in ("exp", "sigmoid", "relu") if self._is_named() else False
-        tags.target_tags.positive_only = known
+        named = isinstance(self.activation, str)
+        tags.target_tags.positive_only = named and self.activation in ("exp", "relu", "sigmoid")
         return tags
-
-    def _is_named(self):
-        return isinstance(self.activation, str)
 
     @fit_context
     def fit(self, X, y, sample_weight=None) -> "RepresenterRegressor":
@@ -214,9 +210,11 @@ class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm, BaseExpla
         t = y[:, None] if y.ndim == 1 else y
         self._check_targets(activation, t)
         self.C_, size = scaled_penalty(self.C, X, weight)
-        if not 1 / LARGEST_C < self.C_ < LARGEST_C:
+        most = self.C_ * weight.max()
+        if not 1 / LARGEST_C < most < LARGEST_C:
             raise ValueError(
-                f"C must lie between {1 / LARGEST_C:.0e} and {LARGEST_C:.0e}, got {self.C_:.1e}"
+                f"C times the largest sample_weight must lie between {1 / LARGEST_C:.0e} and "
+                f"{LARGEST_C:.0e}, got {most:.1e}"
             )
         found = matching_regression(
             X,
@@ -233,8 +231,7 @@ class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm, BaseExpla
         self.completeness_error_, self.n_iter_ = found.completeness_error, max(1, found.n_iter)
         self._keep_dual(X, self.C_ * found.residuals)
         self._keep_constant(size)
-        self._activation, self._is_flat = activation, y.ndim == 1
-        self._is_identity = self._is_named() and self.activation == "identity"
+        self._fit_activation, self._is_flat = self.activation, y.ndim == 1
         self.n_samples_fit_ = X.shape[0]
         return self
 
@@ -278,7 +275,7 @@ class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm, BaseExpla
         """
         z = self._decision(self._check_rows(X))
         with np.errstate(over="ignore"):
-            return np.asarray(self._activation.value(z), dtype=np.float64)
+            return np.asarray(of_name(self._fit_activation).value(z), dtype=np.float64)
 
     # targets
 
@@ -366,7 +363,7 @@ class RepresenterRegressor(MultiOutputMixin, RegressorMixin, DualForm, BaseExpla
         ``H = I + C sum_i s_i phi_i phi_i^T``.
         """
         X = self._check_rows(X)
-        if not self._is_identity:
+        if not (isinstance(self._fit_activation, str) and self._fit_activation == "identity"):
             raise ValueError(
                 "leave_one_out is for activation='identity', of which it is exact without a refit; "
                 "of others fit again without the rows"

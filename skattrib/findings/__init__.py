@@ -2,12 +2,13 @@
 
 from .explaining import explain
 from .explanation import Explanation, RowExplanation
-from .label_issues import find_label_issues
+from .label_issues import LabelIssues, find_label_issues
 from .misclassifications import ErrorKind, Misclassifications, misclassifications
 
 __all__ = [
     "ErrorKind",
     "Explanation",
+    "LabelIssues",
     "Misclassifications",
     "RowExplanation",
     "explain",

@@ -1,5 +1,6 @@
 """explain: predictions, which training rows stand behind them, and through which columns."""
 
+import reprlib
 import warnings
 from collections.abc import Sequence
 
@@ -50,7 +51,7 @@ def explain(
     k : int, default=5
         Proponents, and opponents, of each row at most.
     target : as in `attribute`, optional
-        By default the predicted class.
+        By default the predicted class, or the one unit of a regressor.
     y : array-like of shape (n_samples,), optional
         Labels of X: whether predictions are right is said.
     ids : array-like of shape (n_samples_fit_,), optional
@@ -60,7 +61,8 @@ def explain(
         The training rows: explainers do not keep them as they were. Without them, values of the
         training rows, texts, pictures and the list of suspicious rows are left out.
     y_train : array-like of shape (n_samples_fit_,), optional
-        Labels of the training rows to be shown; by default those given to `fit`.
+        Labels of the training rows to be shown; by default those given to `fit`, of a regressor
+        none.
     row_ids : array-like of shape (n_samples,), optional
         What to call the rows of X, by default as for `ids`.
     feature_names : sequence of str of length n_features_in_, optional
@@ -103,10 +105,10 @@ def explain(
     Test row 0: predicted 0
     decision value of class 0: +1.976, +0.03501 of it the base value
       row             label    value  mostly through
-      39   proponent      0  +0.7576  alcohol +0.78, hue -0.04, proline +0.02
-      47   proponent      0  +0.7224  alcohol +0.51, proline +0.23, hue -0.02
-      62   opponent       1  -0.4487  alcohol -0.43, hue -0.14, proline +0.12
-      73   opponent       1  -0.4443  proline -0.259, hue -0.187, alcohol +0.002
+      39   proponent  0      +0.7576  alcohol +0.78, hue -0.04, proline +0.02
+      47   proponent  0      +0.7224  alcohol +0.51, proline +0.23, hue -0.02
+      62   opponent   1      -0.4487  alcohol -0.43, hue -0.14, proline +0.12
+      73   opponent   1      -0.4443  proline -0.259, hue -0.187, alcohol +0.002
     >>> explanation.to_frame()[["kind", "train_id", "value", "column_1", "share_1"]].round(3)
             kind  train_id  value column_1  share_1
     0  proponent        39  0.758  alcohol    0.777
@@ -123,7 +125,7 @@ def explain(
     known = index_ids(X_train, y_train) or explainer._fit_ids
     train = _train_rows(transformer, explainer, columns, X_train, y_train, ids, known)
     predicted = explainer.predict(test.X)
-    targets = _targets(explainer, target, predicted)
+    targets = _targets(explainer, test.X, target, predicted)
     query = Query(explainer, train, test, predicted, targets, k, columns)
     with warnings.catch_warnings():
         # said once, by predict
@@ -142,7 +144,7 @@ def explain(
     )
 
 
-def _rows(transformer, columns, X, y, ids, name, known, expected=None):
+def _rows(transformer, columns, X, y, ids, name, known):
     """Rows that are given, with labels and ids of as many."""
     check_plain(X, "X")
     Z = transformed(transformer, X)
@@ -150,6 +152,8 @@ def _rows(transformer, columns, X, y, ids, name, known, expected=None):
         Z = canonical_csr(Z, "X")
     elif not hasattr(Z, "shape"):
         Z = plain_array(Z, "X")
+    if not len(Z.shape):
+        raise ValueError(f"X must be rows to explain, got {reprlib.repr(X)}")
     n = count(Z)
     table = None if transformer is None else table_of(X, columns)
     return Rows(Z, _labels(y, n, "y"), *_ids(ids, known, n, name), table)
@@ -157,7 +161,7 @@ def _rows(transformer, columns, X, y, ids, name, known, expected=None):
 
 def _train_rows(transformer, explainer, columns, X, y, ids, known):
     n = explainer.n_samples_fit_
-    if y is None:
+    if y is None and hasattr(explainer, "classes_"):
         y = explainer.classes_[explainer._fit_codes]
     if X is None:
         return Rows(None, _labels(y, n, "y_train"), *_ids(ids, known, n, "ids"))
@@ -196,12 +200,16 @@ def _ids(ids, known, n, name):
     return ids, "row" if what is None else str(what)
 
 
-def _targets(explainer, target, predicted):
-    """Labels (m,), or logit weights (m, n_classes)."""
-    if target is None:
-        return predicted
+def _targets(explainer, X, target, predicted):
+    """Labels, or units of a regressor, (m,); or weights of them, two-dimensional."""
     if sp.issparse(target):
         target = canonical_csr(target, "target").toarray()
+    if not hasattr(explainer, "classes_"):
+        explainer.base_value(X, target)  # refuses what is no target
+        target = np.asarray(0 if target is None else target)
+        return target if target.ndim else np.full(len(predicted), target)
+    if target is None:
+        return predicted
     target = plain_array(target, "target")
     if target.ndim and target.shape[:1] != predicted.shape:
         raise ValueError(
@@ -216,7 +224,8 @@ def _targets(explainer, target, predicted):
 
 def _doubts(explainer, train):
     """What makes the explanation doubtful."""
-    if train.X is None or not hasattr(explainer, "decision_function"):
+    has_head = hasattr(explainer, "decision_function") and hasattr(explainer, "classes_")
+    if train.X is None or not has_head:
         return []
     labels = explainer.classes_[explainer._fit_codes]
     note = report.misfit(float(np.mean(explainer.predict(train.X) == labels)))

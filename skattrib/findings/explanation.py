@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import full
-from .._arrays.checks import (
-    plain_array,
-)
+from .._arrays.checks import codes_of, plain_array
 from ..plots import AttributionDisplay
 from . import report
 from .lines import explained_lines
@@ -36,7 +34,9 @@ class RowExplanation(ExplainedRow):
         Its number among those explained.
     id, label, predicted, right, target : object
         Its id, its label (None if not given), the predicted class, whether that is the label, and
-        the explained class (None where logits are weighed).
+        the explained class, or unit of a regressor (None where logits are weighed).
+    of : {"class", "unit", "weights"}
+        What the target is.
     decision_value, base_value, bound : float or None
         The explained output, what of it is no training row's, and how far it may be from the exact
         optimum's.
@@ -132,8 +132,9 @@ class Explanation(Sequence):
         pandas or polars DataFrame
             polars where the rows given to `explain` were. Columns `test_id`, `test_label` (where
             known), `predicted`, `target_class`, `decision_value`, `base_value`, `kind`, `rank`,
-            `train_id`, `train_label`, `value`, and `column_1`, `share_1`, ... for the columns with
-            the largest shares of the value. Rows without proponents and opponents have no line.
+            `train_id`, `train_label` (where known), `value`, and `column_1`, `share_1`, ... for the
+            columns with the largest shares of the value. Rows without proponents and opponents have
+            no line.
 
         Raises
         ------
@@ -147,14 +148,16 @@ class Explanation(Sequence):
         if test.y is not None:
             data["test_label"] = test.y[at]
         targets = self._query.targets
-        data["predicted"] = self._query.predicted[at]
+        data["predicted"] = np.array([row.predicted for row, _ in pairs])
         data["target_class"] = targets[at] if targets.ndim == 1 else [None] * len(at)
         for name in ("decision_value", "base_value"):
             data[name] = np.array([getattr(row, name) for row, _ in pairs], dtype=np.float64)
         data["kind"] = [pair.kind for _, pair in pairs]
         data["rank"] = np.array([pair.rank for _, pair in pairs], dtype=np.intp)
         behind = np.array([pair.row for _, pair in pairs], dtype=np.intp)
-        data["train_id"], data["train_label"] = train.ids[behind], train.y[behind]
+        data["train_id"] = train.ids[behind]
+        if train.y is not None:
+            data["train_label"] = train.y[behind]
         data["value"] = np.array([pair.value for _, pair in pairs], dtype=np.float64)
         for q in range(max((len(pair.columns) for _, pair in pairs), default=0)):
             found = [pair.columns[q : q + 1] for _, pair in pairs]
@@ -233,7 +236,7 @@ class Explanation(Sequence):
         page.add_scores("", self._title().partition(" explained")[0], self._scores())
         page.add_warnings(self.notes)
         page.add_notes(self.decisions)
-        if query.train.X is not None and not getattr(explainer, "same_class", False):
+        if self._can_be_judged():
             page.add_issues(query, shape=image_shape)
         page.add_rows(query, self._rows, shape=image_shape)
         text = page.render()
@@ -242,6 +245,18 @@ class Explanation(Sequence):
         with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         return None
+
+    def _can_be_judged(self):
+        """Whether training rows are given, with labels that the explainer compares."""
+        explainer, train = self.explainer, self._query.train
+        classes = getattr(explainer, "classes_", None)
+        if train.X is None or classes is None or getattr(explainer, "same_class", False):
+            return False
+        try:
+            codes_of(train.y, classes, "label")
+        except ValueError:  # they are shown, but were not fitted
+            return False
+        return True
 
     def _scores(self):
         right = [row.right for row in self._rows if row.right is not None]
@@ -273,7 +288,7 @@ class Explanation(Sequence):
         if image_shape is not None:
             if query.train.X is None:
                 raise ValueError("images of the training rows need explain(..., X_train=...)")
-            train, test = pixels(query.train), pixels(query.test)
+            train, test = pixels(query.train, image_shape), pixels(query.test, image_shape)
             images = [_image(train, pair.row, image_shape) for pair in pairs]
             image = _image(test, found.row, image_shape)
         return AttributionDisplay(

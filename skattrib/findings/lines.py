@@ -2,7 +2,7 @@
 
 from .records import ExplainedRow
 from .text import aligned, cell, free_lines, number, shortened, table_lines
-from .views import loose, target_words, verdict
+from .views import loose, named, predicted_words, target_words, verdict
 
 LONGEST_NAME = 24
 LONGEST_TEXT = 48
@@ -16,7 +16,7 @@ def explained_lines(row: ExplainedRow, id_name: str, train_id_name: str) -> list
     """
     judged = verdict(row)
     words = "" if judged is None else f", {judged[1]}"
-    lines = [f"Test {cell(id_name)} {cell(row.id)}: predicted {cell(row.predicted)}{words}"]
+    lines = [f"Test {cell(id_name)} {cell(row.id)}: predicted {predicted_words(row)}{words}"]
     if row.text is not None:
         lines.append(f"  {shortened(row.text, 2 * LONGEST_TEXT)!r}")
     if row.decision_value is not None:
@@ -24,7 +24,7 @@ def explained_lines(row: ExplainedRow, id_name: str, train_id_name: str) -> list
         value = number(row.decision_value)
         lines.append(f"decision value of {target_words(row)}: {value}{base}")
         if loose(row):
-            lines.append(f"within {row.bound:.2g} of the exact optimum's. {loose(row)}")
+            lines.append(f"within {row.bound:.2g} of the exact optimum's, {loose(row)}")
     if not row.pairs:
         return [*lines, "  no training row contributes"]
     if any(pair.columns or pair.text is not None for pair in row.pairs):
@@ -35,7 +35,7 @@ def explained_lines(row: ExplainedRow, id_name: str, train_id_name: str) -> list
 def _beside(row, train_id_name):
     texts = iter(aligned(pair.value for pair in row.pairs))
     sides = [
-        [[pair.id, "" if pair.label is None else pair.label, next(texts)] for pair in side]
+        [[pair.id, named(pair.label), next(texts)] for pair in side]
         for side in (row.proponents, row.opponents)
     ]
     kinds = "proponent", "opponent"
@@ -59,14 +59,14 @@ def _below(row, train_id_name):
     head = [train_id_name, "", "label", "value"]
     lines = [head + ["mostly through"] * has_columns + ["text"] * has_text]
     for pair, value in zip(row.pairs, values, strict=True):
-        line = [cell(pair.id), pair.kind, "" if pair.label is None else cell(pair.label), value]
+        line = [cell(pair.id), pair.kind, named(pair.label), value]
         if has_columns:
             shares = aligned((share for _, share in pair.columns), 2)
-            named = zip(pair.columns, shares, strict=True)
+            found = zip(pair.columns, shares, strict=True)
             line.append(
-                ", ".join(f"{shortened(name, LONGEST_NAME)} {share}" for (name, _), share in named)
+                ", ".join(f"{shortened(c, LONGEST_NAME)} {share}" for (c, _), share in found)
             )
         if has_text:
             line.append("" if pair.text is None else repr(shortened(pair.text, LONGEST_TEXT)))
         lines.append(line)
-    return free_lines(lines, indent="  ", left=(0, 1, *range(4, len(lines[0]))))
+    return free_lines(lines, indent="  ", left=(0, 1, 2, *range(4, len(lines[0]))))

@@ -8,9 +8,10 @@ STYLE = """\
   .skattrib td.number, .skattrib th.number { text-align: right;
     font-variant-numeric: tabular-nums; white-space: nowrap; }
   .skattrib td.value, .skattrib td.id, .skattrib td.label { white-space: nowrap; }
-  .skattrib td.text { max-width: 30rem; }
+  .skattrib td.text { min-width: 12rem; max-width: 30rem; }
+  .skattrib th { vertical-align: bottom; }
   .skattrib th.column { font-size: .85em; min-width: 4rem; max-width: 9rem;
-    white-space: normal; overflow-wrap: anywhere; vertical-align: bottom; }
+    white-space: normal; overflow-wrap: anywhere; }
   .skattrib .wrong { color: #c22; }
   .skattrib .axis { display: block; width: 140px;
     background: linear-gradient(#999, #999) center / 1px 100% no-repeat; }
@@ -18,6 +19,7 @@ STYLE = """\
   .skattrib .bar.for { background: #1f77b4; } .skattrib .bar.against { background: #d62728; }
   .skattrib td.for { background: rgb(31 119 180 / var(--share)); }
   .skattrib td.against { background: rgb(214 39 40 / var(--share)); }
+  @media (max-width: 600px) { .skattrib .axis { zoom: .5; } }
   .skattrib p.note { opacity: .75; margin: .3rem 0; }
   .skattrib tr.test td { background: rgb(128 128 128 / .1); }
   .skattrib img { width: 48px; image-rendering: pixelated; border: 1px solid #ccc;
@@ -33,7 +35,7 @@ ROWS = """\
 {% if row.output %}<p>decision value of {{ row.target }}: {{ row.output }}\
 {% if row.base %}, {{ row.base }} of it the base value{% endif %}\
 {% if row.bound %}, within {{ row.bound }} of the exact optimum's{% endif %}\
-{% if row.loose %}. <span class="wrong">{{ row.loose }}</span>{% endif %}</p>{% endif %}
+{% if row.loose %}, <span class="wrong">{{ row.loose }}</span>{% endif %}</p>{% endif %}
 <div class="scroll"><table>
 <tr><th></th>{% if has_images %}<th></th>{% endif %}<th>{{ train_id_name }}</th><th>label</th>
 <th class="number">attribution</th><th></th>
@@ -132,10 +134,9 @@ skattrib {{ version }}.</p>
 {% if issues is not none %}<section id="issues">
 <h2>Suspicious training rows</h2>
 {% if issues %}
-<p>{{ n_issues }} of {{ n_train }} training rows have a label that {{ judge }} contradicts\
-{% if issues|length < n_issues %}; the {{ issues|length }} most suspicious{% endif %}.
-{% if issues_warning %}</p><p class="wrong">{{ issues_warning }}</p>{% else %}\
-Look at them before they are corrected: some are merely rare.</p>{% endif %}
+<p{% if many_issues %} class="wrong"{% endif %}>{{ issues_summary }}</p>
+<p>As {{ judge }} judges{% if issues|length < n_issues %}, the {{ issues|length }} most suspicious\
+{% endif %}. Look at them before they are corrected: some are merely rare.</p>
 <div class="scroll"><table>
 <tr><th>{{ train_id_name }}</th>{% if has_images %}<th></th>{% endif %}<th>given label</th>
 <th>suggested</th><th class="number">score</th><th>strongest evidence: {{ train_id_name }}</th>

@@ -106,9 +106,11 @@ def _names(estimator):
 
 def table_of(X: Any, columns: Columns) -> Any:
     """Rows as they were given, with the columns of a table in the order of fit; None: no table."""
-    if isinstance(X, (list, tuple)) or (hasattr(X, "to_numpy") and np.ndim(X) == 1):
+    shape = getattr(X, "shape", None)
+    if shape is None or len(shape) == 1:
         X = np.asarray(X, dtype=object if _holds_texts(X) else None)
-    if np.ndim(X) == 1:
+        shape = X.shape
+    if len(shape) == 1:
         return X
     names = list(columns.names[: columns.n_table])
     if hasattr(X, "columns"):
@@ -119,7 +121,7 @@ def table_of(X: Any, columns: Columns) -> Any:
         if len(at) < len(names):
             return None
         return X.iloc[:, at] if hasattr(X, "iloc") else X[:, at]
-    return X if np.ndim(X) == 2 and X.shape[1] == len(names) else None
+    return X if len(shape) == 2 and shape[1] == len(names) else None
 
 
 def _holds_texts(X):

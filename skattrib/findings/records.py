@@ -86,10 +86,11 @@ class Query:
     ----------
     explainer : fitted explainer
     train, test : Rows
-    predicted : ndarray of shape (n_test,)
+    predicted : ndarray of shape (n_test,), or of a regressor of several units (n_test, n_units)
         Predicted class of each test row.
     targets : ndarray of shape (n_test,) or (n_test, n_classes)
-        Explained class of each test row, or weights of the logits.
+        Explained class of each test row, or weights of the logits; of a regressor the same of
+        units.
     top : int
         Training rows of either sign at most.
     columns : Columns or None
@@ -103,10 +104,17 @@ class Query:
     top: int = 5
     columns: Columns | None = None
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether classes are explained, not numbers."""
+        return hasattr(self.explainer, "classes_")
+
     @cached_property
     def right(self) -> np.ndarray | None:
         """Whether each prediction is the label of the test row, if there are labels."""
-        return None if self.test.y is None else _same_labels(self.predicted, self.test.y)
+        if self.test.y is None or not self.has_classes:
+            return None
+        return _same_labels(self.predicted, self.test.y)
 
 
 @dataclass
@@ -159,7 +167,9 @@ class ExplainedRow:
     right : bool or None
         Whether that is the label.
     target : object
-        The explained class; None where logits are weighed.
+        The explained class, or unit of a regressor; None where logits are weighed.
+    of : str
+        What the target is: "class", "unit" or "weights".
     decision_value : float or None
         The explained output, if there are decision values.
     base_value : float or None
@@ -182,6 +192,7 @@ class ExplainedRow:
     predicted: Any
     right: bool | None
     target: Any
+    of: str
     decision_value: float | None
     base_value: float | None
     bound: float | None
@@ -214,7 +225,7 @@ def explanations(
 def _explained(query, rows, k, with_columns):
     explainer, train, test = query.explainer, query.train, query.test
     X, target = take(test.X, rows), query.targets[rows]
-    outputs = _decision_values(explainer, X, target)
+    outputs = _decision_values(query, X, target)
     nothing = [None] * len(rows)
     bases = bounds = nothing
     if hasattr(explainer, "base_value"):
@@ -238,9 +249,10 @@ def _explained(query, rows, k, with_columns):
             row=row,
             id=test.ids[row],
             label=None if test.y is None else test.y[row],
-            predicted=query.predicted[row],
+            predicted=_prediction(query, row),
             right=None if query.right is None else bool(query.right[row]),
-            target=query.targets[row] if query.targets.ndim == 1 else None,
+            target=query.targets[row] if target.ndim == 1 else None,
+            of="weights" if target.ndim == 2 else "class" if query.has_classes else "unit",
             decision_value=outputs[position],
             base_value=bases[position],
             bound=bounds[position],
@@ -304,7 +316,7 @@ def _heaviest(weights, k):
 
 def is_texts(table: Any) -> bool:
     """Whether rows are texts, each one value."""
-    return table is not None and not hasattr(table, "iloc") and np.ndim(table) == 1
+    return isinstance(table, np.ndarray) and table.ndim == 1
 
 
 def as_record(explained: ExplainedRow) -> dict[str, object]:
@@ -348,14 +360,25 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (int, str, bool, type(None))) else str(value)
 
 
-def _decision_values(explainer, X, target):
+def _prediction(query, row):
+    """Return the predicted class, or of a regressor the output of the explained unit."""
+    if query.predicted.ndim == 1:
+        return query.predicted[row]
+    return query.predicted[row, query.targets[row]] if query.targets.ndim == 1 else None
+
+
+def _decision_values(query, X, target):
     """Return the explained output of each row, or None without a head."""
+    explainer = query.explainer
     if not hasattr(explainer, "decision_function"):
         return [None] * X.shape[0]
     f = explainer.decision_function(X)
-    if target.ndim == 2:
-        return np.einsum("jk,jk->j", logits(f), target).tolist()
-    return of_class(f, np.searchsorted(explainer.classes_, target)).tolist()
+    if query.has_classes and target.ndim == 1:
+        return of_class(f, np.searchsorted(explainer.classes_, target)).tolist()
+    f = logits(f) if query.has_classes else f.reshape(len(f), -1)
+    if target.ndim == 1:
+        return f[np.arange(len(f)), target].tolist()
+    return np.einsum("jk,jk->j", f, target).tolist()
 
 
 def _same_labels(a, b):

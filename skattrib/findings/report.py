@@ -1,5 +1,6 @@
 """The report: one HTML file that needs nothing else to be opened; and what notebooks show."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
@@ -7,14 +8,13 @@ import numpy as np
 
 from ..explainers import BaseExplainer
 from .images import thumbnail
-from .label_issues import find_label_issues
+from .label_issues import MANY, find_label_issues
 from .page import NOTEBOOK, PAGE
 from .records import ExplainedRow, Query
 from .text import cell, printable
-from .views import row_view
+from .views import pixels, row_view
 
 SHOWN_ISSUES = 20
-MANY_ISSUES = 0.1  # share of contradicted rows, beyond which the head is in doubt
 FOLLOWS = 0.9  # training accuracy below which a head is said not to follow the labels
 
 SIGN = (
@@ -62,8 +62,9 @@ def facts(explainer: BaseExplainer) -> list[list[object]]:
     found = [
         ["training rows", explainer.n_samples_fit_],
         ["features", explainer.n_features_in_],
-        ["classes", len(explainer.classes_)],
     ]
+    if hasattr(explainer, "classes_"):
+        found.append(["classes", len(explainer.classes_)])
     for words, name, form in FACTS:
         if hasattr(explainer, name):
             value = getattr(explainer, name)
@@ -79,17 +80,6 @@ def misfit(accuracy: float) -> str:
         f"The head predicts the label of {accuracy:.1%} of the training rows: the values explain "
         "this head, which is a poor stand-in for a model that does better. A larger C, or features "
         "closer to what the model uses, would follow the labels."
-    )
-
-
-def contradicted(n_issues: int, n_train: int) -> str:
-    """What to say of many rows whose label is contradicted; empty of few."""
-    if n_issues <= MANY_ISSUES * n_train:
-        return ""
-    return (
-        f"{n_issues / n_train:.0%} of rows contradicted: that is more than labels are usually "
-        "wrong, so the head does not fit these rows. Do not take the list for wrong labels; use a "
-        "larger C or better features."
     )
 
 
@@ -154,22 +144,25 @@ class Report:
     def add_issues(self, query: Query, *, shape: tuple[int, ...] | None = None) -> None:
         """Training rows with labels that the explainer contradicts."""
         explainer, train = query.explainer, query.train
-        n = explainer.n_samples_fit_
-        found = find_label_issues(
-            explainer, train.X, train.y, ids=np.arange(n), n_neighbors=min(10, n - 1)
-        )
+        n, drawn = explainer.n_samples_fit_, pixels(train, shape)
+        with warnings.catch_warnings():
+            # its summary says it on the page
+            warnings.filterwarnings("ignore", ".* of rows contradicted", UserWarning)
+            found = find_label_issues(
+                explainer, train.X, train.y, ids=np.arange(n), n_neighbors=min(10, n - 1)
+            )
         has_head = hasattr(explainer, "decision_function")
         shown = slice(0, SHOWN_ISSUES)
         self._content |= {
             "issues": [
                 {
                     "id": cell(train.ids[i]),
-                    "image": thumbnail(train.X, i, shape),
+                    "image": thumbnail(drawn, i, shape),
                     "given": cell(given),
                     "suggested": cell(suggested),
                     "score": f"{score:.3f}",
                     "evidence": cell(train.ids[j]),
-                    "evidence_image": thumbnail(train.X, j, shape),
+                    "evidence_image": thumbnail(drawn, j, shape),
                 }
                 for i, j, given, suggested, score in zip(
                     found.row[shown],
@@ -181,8 +174,8 @@ class Report:
                 )
             ],
             "n_issues": len(found.row),
-            "n_train": n,
-            "issues_warning": contradicted(len(found.row), n),
+            "issues_summary": found.summary(),
+            "many_issues": found.n_contradicted > MANY * found.n_rows,
             "judge": "the classifier" if has_head else "the vote of the most similar rows",
             "train_id_name": cell(train.id_name),
         }

@@ -2,6 +2,7 @@
 
 import math
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -13,10 +14,10 @@ from .text import aligned, cell, number, printable, shortened
 
 SHOWN_LABELS = 8  # whose rows are summed one by one
 LONGEST_BAR = 70  # pixels to either side
-LONGEST_TEXT, LONGEST_NAME = 400, 64  # columns
+LONGEST_TEXT, LONGEST_NAME, LONGEST_NUMBER = 400, 40, 10  # columns
 DARKEST = 0.55  # opacity of the largest share
-DIGITS = 5  # of the largest value of a column, but two decimals at least
-LOOSE = 0.1  # of the decision value, beyond which a bound says little
+DIGITS = 4  # of the largest value of a column, but two decimals at least
+LOOSE = 0.25  # of the decision value, beyond which a bound says little
 
 
 def row_view(row: ExplainedRow, id_name: str, *, query=None, shape=None) -> dict:
@@ -27,8 +28,8 @@ def row_view(row: ExplainedRow, id_name: str, *, query=None, shape=None) -> dict
     view = {
         "id_name": cell(id_name),
         "id": cell(row.id),
-        "label": "" if row.label is None else cell(row.label),
-        "predicted": cell(row.predicted),
+        "label": named(row.label),
+        "predicted": predicted_words(row),
         "target": target_words(row),
         "verdict": verdict(row),
         "output": "" if row.decision_value is None else number(row.decision_value),
@@ -48,23 +49,36 @@ def row_view(row: ExplainedRow, id_name: str, *, query=None, shape=None) -> dict
     }
     if query is not None:
         X, target = take(query.test.X, [row.row]), query.targets[[row.row]]
-        if row.decision_value is not None and query.train.y is not None:
+        if row.decision_value is not None and query.has_classes:
             view["sums"] = _sums_by_label(query, X, target)
         if shape is not None:
             _add_pictures(view, row, query, X, target, shape)
     return view
 
 
+def named(value: Any) -> str:
+    """A label, class or number in one cell; nothing where there is none."""
+    if value is None:
+        return ""
+    is_long = isinstance(value, float) and len(str(value)) > LONGEST_NUMBER
+    return cell(f"{value:.6g}" if is_long else value)
+
+
+def predicted_words(row: ExplainedRow) -> str:
+    """What is predicted."""
+    return "several numbers" if row.predicted is None else named(row.predicted)
+
+
 def verdict(row: ExplainedRow) -> tuple[str, str] | None:
     """Style and words of whether the prediction is right, or None without labels."""
     if row.right is None:
-        return None
-    return ("right", "right") if row.right else ("wrong", f"but labelled {cell(row.label)}")
+        return None if row.label is None else ("", f"labelled {named(row.label)}")
+    return ("right", "right") if row.right else ("wrong", f"but labelled {named(row.label)}")
 
 
 def target_words(row: ExplainedRow) -> str:
     """Whose decision value it is."""
-    return "the logits as weighed" if row.target is None else f"class {cell(row.target)}"
+    return "the outputs as weighed" if row.of == "weights" else f"{row.of} {named(row.target)}"
 
 
 def loose(row: ExplainedRow) -> str:
@@ -73,16 +87,21 @@ def loose(row: ExplainedRow) -> str:
         return ""
     if row.bound <= LOOSE * abs(row.decision_value):
         return ""
-    return "That is a wide bound beside this value: fit with a smaller tol to narrow it."
+    return "which is wide beside this value: a smaller tol narrows it"
 
 
 def _column(row, c):
-    """Texts of the row and of its pairs in one column, and their style."""
+    """Texts of the row and of its pairs in one column, and their style.
+
+    Shares where what training rows have is not known, and of terms.
+    """
     known = [pair.shown[c][0] for pair in row.pairs]
-    if any(value is not None for value in known):
+    if row.text is None and any(value is not None for value in known):
         return column_cells([row.values[c], *known])
     own, style = column_cells([row.values[c]])
-    return own + aligned([pair.shown[c][1] for pair in row.pairs], 2), style or "number"
+    shares = [pair.shown[c][1] for pair in row.pairs]
+    texts = zip(aligned(shares, 2), shares, strict=True)
+    return own + [text if share else "" for text, share in texts], style or "number"
 
 
 def column_cells(values) -> tuple[list[str], str]:
@@ -112,7 +131,7 @@ def _entries(row, texts):
         {
             "kind": pair.kind,
             "id": cell(pair.id),
-            "label": "" if pair.label is None else cell(pair.label),
+            "label": named(pair.label),
             "value": value,
             **_bar(pair.value, peak),
             "image": "",
@@ -129,7 +148,7 @@ def _entries(row, texts):
 
 def _add_pictures(view, row, query, X, target, shape):
     """Pictures of the rows, and of the pixels' shares where there are any."""
-    train, test = pixels(query.train), pixels(query.test)
+    train, test = pixels(query.train, shape), pixels(query.test, shape)
     view["image"] = thumbnail(test, row.row, shape)
     indices = np.array([[pair.row for pair in row.pairs]], dtype=np.intp)
     try:
@@ -144,10 +163,21 @@ def _add_pictures(view, row, query, X, target, shape):
         entry["map"] = share_map(shares[q], darkest, shape) if drawn else ""
 
 
-def pixels(rows: Rows):
-    """What is drawn of rows: as they were before they were encoded, where that is an array."""
+def pixels(rows: Rows, shape: tuple[int, ...] | None) -> Any:
+    """What is drawn of rows: as they were before they were encoded, where that is an array.
+
+    Raises
+    ------
+    ValueError
+        For rows of another number of columns than pixels.
+    """
+    if shape is None:
+        return None
     drawn = rows.X if rows.table is None else rows.table
-    return drawn.to_numpy() if hasattr(drawn, "to_numpy") else drawn
+    drawn = drawn.to_numpy() if hasattr(drawn, "to_numpy") else drawn
+    if drawn is not None and drawn.shape[1:] != (math.prod(shape),):
+        raise ValueError(f"image_shape {tuple(shape)} does not fit rows of {drawn.shape[1:]}")
+    return drawn
 
 
 def _sums_by_label(query: Query, X, target):

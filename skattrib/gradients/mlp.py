@@ -224,8 +224,8 @@ def _write(layers, out, sketch, model):
     for layer, H, delta in layers:
         if sketch is not None:
             outer = (H[:, :, None] * delta[:, None, :]).reshape(n, -1)
-            sketch.project(f"coefs_.{layer}", outer, model, out=out)
-            sketch.project(f"intercepts_.{layer}", delta, model, out=out)
+            sketch.add(f"coefs_.{layer}", outer, model, out)
+            sketch.add(f"intercepts_.{layer}", delta, model, out)
             continue
         inner = end - delta.shape[1]
         out[:, inner:end] = delta

@@ -5,6 +5,7 @@ Each Display holds what is shown, made by `from_estimator`, `from_predictions` o
 """
 
 from ._attributions import AttributionDisplay, FeatureSharesDisplay
+from ._errors import ErrorKindDisplay
 from ._judgements import ComparisonDisplay, DatamodelingDisplay, DetectionCurveDisplay
 from ._maps import PixelMapDisplay
 from ._support import SupportDisplay
@@ -15,6 +16,7 @@ __all__ = [
     "ComparisonDisplay",
     "DatamodelingDisplay",
     "DetectionCurveDisplay",
+    "ErrorKindDisplay",
     "FeatureSharesDisplay",
     "PixelMapDisplay",
     "SupportDisplay",

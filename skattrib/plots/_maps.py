@@ -3,6 +3,7 @@
 from numbers import Integral
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from .._arrays.checks import plain_array
 from ._axes import LOWERS, RAISES, Display, plain
@@ -11,6 +12,8 @@ from ._axes import LOWERS, RAISES, Display, plain
 COLOURS = "RdBu"
 # of the values of maps, the share that colours do not show in full
 CUT = 0.01
+# images with more pixels a side are smoothed before their outline is drawn
+SMALL = 40
 
 
 class PixelMapDisplay(Display):
@@ -337,6 +340,8 @@ def _map(ax, values, image, limit):
     """A map over the outline of its image."""
     drawn = ax.imshow(values, cmap=COLOURS, vmin=-limit, vmax=limit, interpolation="nearest")
     grey = image if image.ndim == 2 else image.mean(axis=-1)
+    if min(grey.shape) > SMALL:
+        grey = gaussian_filter(grey, min(grey.shape) / SMALL)
     if min(grey.shape) > 1 and grey.max() > grey.min():
         ax.contour(grey, levels=[grey.mean()], colors="0.35", linewidths=0.7)
     ax.set(xticks=[], yticks=[])

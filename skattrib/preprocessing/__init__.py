@@ -2,10 +2,12 @@
 
 from .columns import column_groups, sum_shares
 from .decisions import ColumnDecision
+from .leaves import LeafFeatures
 from .tables import TablePreprocessor, table_preprocessor
 
 __all__ = [
     "ColumnDecision",
+    "LeafFeatures",
     "TablePreprocessor",
     "column_groups",
     "sum_shares",

@@ -10,7 +10,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ._kinds import Dates, Kind, Lists, Numbers, Texts
 from ._numbers import NULLS
-from .decisions import ColumnDecision
+from .decisions import ColumnDecision, counted
 
 INDICATED = 0.05  # share of missing numbers from which a feature says so, with missing="auto"
 TERMS = 2**15
@@ -30,47 +30,56 @@ class NumberBlock:
         share = absent.mean(axis=0)
         least = {"indicator": 1e-300, "auto": INDICATED}.get(self.missing, 2.0)
         self.indicated = np.flatnonzero((share >= least) & (share < 1))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # columns without any value
-            self.medians = np.nanmedian(values, axis=0)
+        given = (column[~np.isnan(column)] for column in values.T)
+        self.medians = np.array([np.median(some) if len(some) else 0.0 for some in given])
         self.scaler = StandardScaler()
         features = self._filled(values, absent)
         with np.errstate(over="ignore", invalid="ignore"):
             self.varying = np.ptp(features, axis=0) > 0
-        features = self._scaled(features[:, self.varying], self.scaler.fit_transform)
         names = [(name, kind.name) for kind in self.kinds for name in kind.names()]
         names += [(f"{self.kinds[k].name}_missing", self.kinds[k].name) for k in self.indicated]
         self.outputs = [pair for pair, varies in zip(names, self.varying, strict=True) if varies]
         widths = {kind.name: 0 for kind in self.kinds}
         for _, source in self.outputs:
             widths[source] += 1
+        features = features[:, self.varying]
+        if self.outputs:
+            # the parts of a date, which say much the same, weigh as much as one number
+            dates = {kind.name for kind in self.kinds if isinstance(kind, Dates)}
+            parts = [widths[source] if source in dates else 1 for _, source in self.outputs]
+            self.scaler.fit(features).scale_ *= np.sqrt(parts)
+            features = self.scaler.transform(features)
         decisions = [
             self._decision(kind, values[:, start], absent[:, k], widths[kind.name], k)
             for k, (kind, start) in enumerate(zip(self.kinds, self._starts(), strict=True))
         ]
-        return features, decisions
+        if all(widths.values()):
+            return features, decisions
+        # what is left out need not be read again
+        self.kinds = [kind for kind in self.kinds if widths[kind.name]]
+        left_out = [decision for decision in decisions if not decision.n_outputs]
+        features, decisions = self.fit_transform(frame)
+        return features, decisions + left_out
 
     def transform(self, frame: Any) -> np.ndarray:
         """Return features."""
         features = self._filled(*self._read(frame))[:, self.varying]
-        return self._scaled(features, self.scaler.transform)
-
-    @staticmethod
-    def _scaled(features, scale):
-        return scale(features) if features.shape[1] else features
+        return self.scaler.transform(features) if self.outputs else features
 
     def _read(self, frame):
         """Return numbers, and which rows lack which column."""
+        if not self.kinds:
+            return np.zeros((len(frame), 0)), np.zeros((len(frame), 0), dtype=bool)
         parts = [kind.read(frame[kind.name]) for kind in self.kinds]
         absent = np.column_stack([np.isnan(part).any(axis=1) for part in parts])
         return np.hstack(parts), absent
 
     def _starts(self):
         widths = [len(kind.names()) for kind in self.kinds]
-        return np.cumsum([0, *widths[:-1]])
+        return np.cumsum([0, *widths])[:-1]
 
     def _filled(self, values, absent):
-        filled = np.where(np.isnan(values), np.nan_to_num(self.medians), values)
+        filled = np.where(np.isnan(values), self.medians, values)
         return np.hstack([filled, absent[:, self.indicated]])
 
     def _decision(self, kind, first, absent, width, k):
@@ -95,7 +104,7 @@ class NumberBlock:
             indicated = k in self.indicated
             notes.append("median and an indicator" if indicated else "median")
         if isinstance(kind, (Dates, Lists)):
-            notes.append(f"encoded in {width} columns")
+            notes.append(f"encoded in {counted(width, 'column')}")
         return ColumnDecision(kind.name, kind.what, n_missing, ", ".join(notes), width, remedy)
 
 
@@ -118,7 +127,7 @@ class CategoryBlock:
         decisions = []
         for k, (kind, found) in enumerate(zip(self.kinds, self.encoder.categories_, strict=True)):
             n_missing = sum(value is None for value in values[:, k])
-            encoding = f"one-hot in {len(found)} columns" + (
+            encoding = f"one-hot in {counted(len(found), 'column')}" + (
                 ", one of them for missing values" if n_missing else ""
             )
             decisions.append(ColumnDecision(kind.name, kind.what, n_missing, encoding, len(found)))
@@ -163,7 +172,7 @@ class TextBlock:
         self.outputs = [(str(name), self.kind.name) for name in names]
         n_missing = int(texts.isna().sum())
         encoding = f"{texts.nunique():,} distinct of {len(texts):,}, encoded in "
-        encoding += f"{len(names)} columns"
+        encoding += counted(len(names), "column")
         kind, width = self.kind, len(names)
         return features, [ColumnDecision(kind.name, "text", n_missing, encoding, width, "drop")]
 
@@ -195,7 +204,7 @@ class ProseBlock:
         name, terms = self.kind.name, self.encoder.get_feature_names_out()
         self.outputs = [(f"{name}_{term}", name) for term in terms]
         n_missing = sum(not text for text in texts)
-        encoding = f"TF-IDF of {len(terms):,} words"
+        encoding = f"TF-IDF of {counted(len(terms), 'word')}"
         return features, [ColumnDecision(name, "prose", n_missing, encoding, len(terms), "drop")]
 
     def transform(self, frame: Any) -> sparse.csr_array:

@@ -1,6 +1,5 @@
 """Kinds of columns: how the values of each are read as numbers or as texts."""
 
-import datetime
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -126,10 +125,10 @@ class Dates(Kind):
 
     def cleaned(self, column: Any) -> Any:
         """Return the column without texts that stand for a missing value."""
+        if hasattr(column.dtype, "freq"):  # periods
+            return column.dt.to_timestamp()
         if column.dtype.kind != "O":
             return column
-        if any(isinstance(value, datetime.time) for value in column.dropna().head(1)):
-            column = column.map(str, na_action="ignore").astype("str")
         return column.mask(column.astype(str).str.strip().isin(NULLS)).rename(self.name)
 
 
@@ -166,8 +165,10 @@ def kind_of(column: Any, decimal: str | None, nulls: Sequence[str]) -> Kind:
         return Numbers(name)
     if kind == "m":
         return Numbers(name, "duration")
-    if kind == "M":
+    if kind == "M" or hasattr(column.dtype, "freq"):
         return _dates(column, name) or texts
+    if kind == "c":
+        raise ValueError(f"column {name!r} has complex numbers; give their parts as columns")
     if hasattr(column, "cat"):
         return texts
     first = next(iter(column.dropna().head(1)), None)
@@ -183,9 +184,23 @@ def kind_of(column: Any, decimal: str | None, nulls: Sequence[str]) -> Kind:
     form = find_format(found, decimal, nulls)
     if form is not None:
         return Numbers(name, form=form)
-    if all(any(map(str.isdigit, text)) for text in found if text not in NULLS):
+    if _may_be_dates([text for text in found if text not in NULLS]):
         return _dates(column, name) or texts
     return texts
+
+
+def _may_be_dates(texts):
+    """Whether a few texts look like dates: importing skrub takes a second."""
+    from pandas.tseries.api import guess_datetime_format
+
+    def is_one(text):
+        forms = (guess_datetime_format(text, dayfirst=first) for first in (False, True))
+        return any(map(str.isdigit, text)) and any(forms)
+
+    few = texts[:3]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of days before months
+        return bool(few) and all(map(is_one, few))
 
 
 def _dates(column, name):
@@ -225,8 +240,9 @@ def _seconds(dates):
     """Return the seconds since 1970."""
     import pandas as pd
 
-    dates = pd.to_datetime(dates)
-    return (dates - pd.Timestamp(0, tz=dates.dt.tz)).dt.total_seconds().to_numpy()
+    # in microseconds, for nanoseconds begin in 1677
+    start = pd.Timestamp("1970-01-01", tz=dates.dt.tz).as_unit("us")
+    return (dates - start).dt.total_seconds().to_numpy(dtype=np.float64)
 
 
 def factorized(column: Any) -> tuple[np.ndarray, list[str]]:

@@ -23,7 +23,7 @@ NUMBER = re.compile(
     (?P<close>\))?""",
     re.VERBOSE,
 )
-CLOCK = re.compile(r"(\d{1,3}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?")
+CLOCK = re.compile(r"(\d{1,3}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?(?:\s?([AaPp])[Mm])?")
 MANY = 12  # distinct texts of which a single one may be no number: it stands for a missing one
 
 
@@ -69,7 +69,9 @@ class ClockFormat(NumberFormat):
         for k, text in enumerate(texts):
             match = CLOCK.fullmatch(text)
             if match is not None:
-                hours, minutes, seconds = (float(part or 0) for part in match.groups())
+                hours, minutes, seconds = (float(part or 0) for part in match.groups()[:3])
+                if match[4]:  # a clock of twelve hours
+                    hours = hours % 12 + 12 * (match[4] in "Pp")
                 values[k] = 3600 * hours + 60 * minutes + seconds
             elif text not in self.nulls:
                 bad.append(text)

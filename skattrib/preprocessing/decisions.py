@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 
-LONGEST = 60  # columns named in one line
+LONGEST = 20  # columns named in one line
 
 
 @dataclass
@@ -67,10 +67,16 @@ def summary(decisions: list[ColumnDecision]) -> list[str]:
         names = [decision.name for decision in some[:LONGEST]]
         more = f" and {len(some) - LONGEST} more" if len(some) > LONGEST else ""
         if kind == "number":
-            what = "number" if len(some) == 1 else "numbers"
-            how = "standardized"
+            what, how = counted(len(some), "number"), "standardized"
         else:
-            what = "category" if len(some) == 1 else "categories"
+            what = counted(len(some), "category")
             how = f"one-hot in {sum(decision.n_outputs for decision in some)} columns"
-        lines.append(f"{len(some)} {what}, {how}: {', '.join(names)}{more}")
+        lines.append(f"{what}, {how}: {', '.join(names)}{more}")
     return lines + [str(decision) for decision in decisions if not decision.is_plain]
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number and its noun, such as ``1 column`` and ``2 categories``."""
+    if n != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n:,} {noun}"

@@ -5,6 +5,7 @@ import warnings
 import torch
 
 from ..gradients import Sketch
+from ..gradients.sketch import add_sketch
 from .features import check_alone
 
 # bytes that the gradients of the rows of one call may take, and the most rows of one
@@ -130,17 +131,15 @@ class Projection:
             self.model, self.plans = model, {}
             for name, size in self.sizes.items():
                 signs, shifts = self.sketch.plan(name, size, model)
-                signs = torch.from_numpy(signs).to(self.device, self.dtype)
-                one_by_one = self.device.type == "cpu"
-                self.plans[name] = Blocks(signs, shifts.tolist(), self.width, one_by_one)
+                self.plans[name] = Blocks(
+                    signs, shifts, self.width, self.device, self.dtype, self.device.type == "cpu"
+                )
         return self
 
     def __call__(self, gradients):
         """Rows (b, width); the gradients are dropped one after the other."""
         b = len(next(iter(gradients.values())))
-        # of sketches a second half, which comes round to the front
-        halves = 1 if self.sketch is None else 2
-        out = torch.zeros((b, halves * self.width), device=self.device, dtype=self.dtype)
+        out = torch.zeros((b, self.width), device=self.device, dtype=self.dtype)
         start = 0
         for name, size in self.sizes.items():
             flat = gradients.pop(name).reshape(b, size)
@@ -149,37 +148,30 @@ class Projection:
                 start += size
             else:
                 self.plans[name].add(flat, out)
-        return out if self.sketch is None else out[:, : self.width] + out[:, self.width :]
+        return out
 
 
 class Blocks:
-    """Adds the sketch of one parameter's gradients, as `Sketch.project` does, on any device.
+    """Adds the sketch of one parameter's gradients, as `Sketch.project` does, on any device."""
 
-    A block goes as a whole to where its shift says in rows of 2 k numbers, whose halves added are
-    the sketch: one operation a block, where a cyclic shift takes two.
-    """
-
-    def __init__(self, signs, shifts, k, one_by_one):
-        self.k, self.size, self.gathered = k, len(signs), None
-        if one_by_one or len(shifts) < 2:
-            self.shifts, self.signs = shifts, signs.split(k)
+    def __init__(self, signs, shifts, k, device, dtype, compiled):
+        self.k, self.size, self.dtype, self.compiled = k, len(signs), dtype, compiled
+        if compiled:
+            self.signs, self.shifts = signs, shifts
             return
-        # many small kernels take longer than one that gathers
-        at = torch.arange(k, device=signs.device)
-        moved = torch.tensor(shifts, device=signs.device)[:, None]
-        self.gathered = (at - moved) % k
+        # one kernel that gathers in place of many small ones that add
+        at = torch.arange(k, device=device)
+        self.gathered = (at - torch.tensor(shifts, device=device)[:, None]) % k
+        signs = torch.from_numpy(signs).to(device, dtype)
         whole = len(shifts) * k - self.size
         self.signs = torch.nn.functional.pad(signs, (0, whole)).view(-1, k)
 
     def add(self, flat, out):
-        """Add the sketch of flat (b, size) to out (b, 2 k)."""
-        if self.gathered is None:
-            for part, signs, shift in zip(
-                flat.split(self.k, dim=1), self.signs, self.shifts, strict=True
-            ):
-                out.narrow(1, shift, len(signs)).addcmul_(part, signs)
+        """Add the sketch of flat (b, size) to out (b, k)."""
+        if self.compiled:
+            rows = flat.to(self.dtype).contiguous().numpy()
+            add_sketch(rows, self.signs, self.shifts, out.numpy())
             return
         blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - self.size))
         blocks = blocks.view(len(flat), -1, self.k) * self.signs
-        gathered = blocks.gather(2, self.gathered.expand(len(flat), -1, -1))
-        out[:, : self.k] += gathered.sum(dim=1)
+        out += blocks.gather(2, self.gathered.expand(len(flat), -1, -1)).sum(dim=1)

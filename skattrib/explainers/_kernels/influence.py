@@ -160,6 +160,10 @@ class InfluenceKernel(_scoring.ProductKernel):
         super().__init__(residuals, np.arange(n), inverse.loss.X, n)
         self.inverse = inverse
 
+    def as_kept(self, X):
+        """Rows in the row space, where the loss is in it."""
+        return self.inverse.loss.project(X)
+
     def _wide(self, X):
         """Rows of the loss's coordinates in float64, with its constant feature."""
         loss = self.inverse.loss

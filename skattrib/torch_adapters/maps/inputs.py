@@ -33,19 +33,24 @@ class Inputs:
                 "a tuple or a mapping of them, a torch.utils.data.Dataset or a list of its items"
             )
         if self.arrays:
-            names = list(X) if isinstance(X, Mapping) else range(len(X))
-            many = isinstance(X, (tuple, Mapping))
-            self.parts = {n: X[n] for n in names} if many else {0: X}
+            parts = X if isinstance(X, (tuple, Mapping)) else (X,)
             self.is_mapping = isinstance(X, Mapping)
+            self.parts = dict(parts) if self.is_mapping else dict(enumerate(parts))
+            self.parts.pop(key, None)
             odd = [v for v in self.parts.values() if not isinstance(v, (np.ndarray, torch.Tensor))]
-            sizes = {len(v) for v in self.parts.values() if getattr(v, "ndim", 0)}
-            if not self.parts or odd or len(sizes) != 1:
+            sizes = {len(v) if v.ndim else 0 for v in self.parts.values() if hasattr(v, "ndim")}
+            if odd or len(sizes) != 1:
                 raise TypeError(
                     f"{name} is {described(X)}; expected arrays or tensors with as many rows each"
                 )
             self.n = sizes.pop()
         else:
             self.items, self.n = X, len(X)
+            if X and isinstance(X[0], (list, int, float, str)):
+                raise TypeError(
+                    f"an item of {name} is {described(X[0])}; expected a tensor, an array, a tuple "
+                    "(inputs..., label) or a mapping"
+                )
         if not self.n:
             raise ValueError(f"{name} has no rows")
 

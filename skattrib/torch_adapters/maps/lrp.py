@@ -58,18 +58,18 @@ class Relevance:
     def __init__(self, features, conv="zplus", first=None, bias=True):
         self.features = features
         self.conv, self.first, self.bias = conv, first, bias
+        self.layers = [m for m in features.module.modules() if isinstance(m, (*LINEAR, *NORM))]
         # convolutions that are seen only by batch norm, in which they are folded
-        self.folded, self.checked = set(), False
+        self.folded: set[nn.Module] = set()
 
     def __call__(self, batch, values, G):
         """Relevance (q, b, ...) of the values of the batch's inputs for directions G (q, b, d)."""
-        leaf = values.detach().clone().requires_grad_()
+        leaf = values.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
         with contextlib.ExitStack() as stack:
             run = _Run(self, leaf)
-            for module in self.features.module.modules():
-                if isinstance(module, (*LINEAR, *NORM)):
-                    handle = module.register_forward_hook(run.hook)
-                    stack.callback(handle.remove)
+            for module in self.layers:
+                handle = module.register_forward_hook(run.hook)
+                stack.callback(handle.remove)
             rows = self.features(batch, (run.fed, *batch.tensors[1:]))
         if rows.grad_fn is None:
             raise ValueError("features do not depend on X by gradients: nothing to send back")
@@ -153,10 +153,11 @@ class _Run:
             bias = bias if self.relevance.bias else None
             z = _plus(apply, x, weight, bias) if rule == "zplus" else apply(x, weight, bias)
             total = z.detach()
-        # away from zero, on its own side
-        z = z * (y.detach() / (total + torch.where(total < 0, -EPSILON, EPSILON)))
-        # the value is y to the last bit
-        out = y.detach() + (z - z.detach())
+            z = z - total
+        # away from zero, on its own side; only those of epsilon are negative
+        away = EPSILON if rule == "zplus" else torch.where(total < 0, -EPSILON, EPSILON)
+        # z is zero by now, so that the value is y to the last bit
+        out = torch.addcmul(y.detach(), y.detach() / (total + away), z)
         self.nodes[out.grad_fn] = source.grad_fn
         return out
 
@@ -180,7 +181,7 @@ def _plus(apply, x, weight, bias):
     """The positive terms of Wx + b."""
     positive = weight.clamp(min=0)
     bias = None if bias is None else bias.clamp(min=0)
-    if not bool((x < 0).any()):
+    if not bool(x.min() < 0):
         return apply(x, positive, bias)
     return apply(x.clamp(min=0), positive, bias) + apply(x.clamp(max=0), weight - positive, None)
 
@@ -213,8 +214,9 @@ def _check_graph(node, run, bias):
             continue
         if name in UNSEEN:
             raise ValueError(
-                f"lrp sees layers that are modules of features, but autograd has a {name} that is "
-                f"none: give features as a torch.nn.Module of torch.nn layers, or {OTHERWISE}"
+                "lrp has rules for torch.nn.Linear and Conv1d to Conv3d that are modules of "
+                f"features, but autograd has another {name}: give features as a torch.nn.Module of "
+                f"those; {OTHERWISE}"
             )
         if name not in NATIVE:
             raise ValueError(f"lrp has no rule for {name}, which the network uses: {OTHERWISE}")

@@ -180,6 +180,11 @@ class Features:
             # a function whose network, if any, cannot be seen: rows decide on device and type
             module = Function(module)
             module.anchor = nn.Parameter(torch.empty(0), requires_grad=False)
+        if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+            raise ValueError(
+                "features holds modules of torch.jit, in which nothing can be seen: give the "
+                "module that was scripted"
+            )
         self.network = Network(module)
         self.module = self.network.module
 

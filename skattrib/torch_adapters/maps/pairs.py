@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 
-from ..._arrays import full
 from ..features import check_alone
 from .gradients import Embeddings, Pixels
 from .inputs import Inputs
@@ -38,6 +38,7 @@ class Pairs:
         self.network = Features(features)
         self.X = Inputs(X, "X", features)
         self.X_train = Inputs(X_train, "X_train", features)
+        check_is_fitted(explainer, "n_samples_fit_")
         n = explainer.n_samples_fit_
         if self.X_train.n != n:
             raise ValueError(
@@ -95,17 +96,12 @@ class Pairs:
 
     def _check_rows(self, found, rows):
         """Refuse features of training inputs that are not the rows that were fitted on."""
-        kernel = self.explainer._kernel()
-        at = np.minimum(np.searchsorted(kernel.support, rows), len(kernel.support) - 1)
-        known = kernel.support[at] == rows
-        stored = full(kernel.vectors[at[known]])
-        scale = np.abs(stored).max(axis=1, initial=np.finfo(np.float32).tiny)
-        error = np.abs(found.cpu().numpy()[known] - stored).max(axis=1, initial=0.0) / scale
+        error = self.explainer._kernel().mismatch(found.cpu().numpy(), rows)
         wrong = ~(error <= TOLERANCE)
         if wrong.any():
             first = wrong.argmax()
             raise ValueError(
-                f"features of X_train[{rows[known][first]}] are not the row that explainer was "
+                f"features of X_train[{rows[first]}] are not the row that explainer was "
                 f"fitted on (relative difference {error[first]:.1g}): give the network as it was, "
                 "X_train in the order of fitting, and with features all that was done to its "
                 "output, such as a scaler; in training mode features are others each time"
@@ -113,17 +109,18 @@ class Pairs:
 
     def _of_output(self, phi):
         """The gradient of the explained output by the features, (m, 1, d)."""
-        explainer = self.explainer
-        if not hasattr(explainer, "dual_coef_") or self.to_test is None:
+        dual = getattr(self.explainer._kernel(), "dual", None)
+        if dual is None:
             raise ValueError(
-                f"remainder=True needs attributions that sum to the output, and those of "
-                f"{type(explainer).__name__} do not: use DualViewExplainer or RepresenterExplainer"
+                "remainder=True needs attributions that sum to the output, and those of "
+                f"{type(self.explainer).__name__} do not: use DualViewExplainer or "
+                "RepresenterExplainer"
             )
-        weights = np.asarray(self.target) if np.ndim(self.target) == 2 else None
-        if weights is None:
-            weights = explainer.target_weights(phi, "logit", self.target)
-        coef = explainer.coef_
-        coef = np.concatenate([-0.5 * coef, 0.5 * coef]) if len(coef) == 1 else coef
+        weights = self.explainer._check_target(phi, self.target).as_weights(dual.shape[0])
+        coef = self.explainer.coef_
+        if len(coef) < dual.shape[0]:
+            # one decision value f of two classes, whose logits are -f/2 and f/2
+            coef = np.concatenate([-0.5 * coef, 0.5 * coef])
         return (weights @ coef)[:, None]
 
     def train_maps(self, engine):

@@ -227,7 +227,7 @@ def pixel_maps(
         if method == "lrp":
             engine = Relevance(pairs.network, conv, first, bias)
         elif method == "gradient":
-            points = noisy(n_samples, noise, draw_seed(random_state)) if noise else single
+            points = noisy(n_samples, noise, draw_seed(random_state) % 2**63) if noise else single
             engine = Gradient(pairs.inputs, points, batch_size)
         elif method == "integrated_gradients":
             engine = Gradient(pairs.inputs, integrated(n_samples), batch_size, times=True)
