@@ -205,6 +205,9 @@ def _separator(lines, path, given):
             raise InputError(f"--sep {sep!r} must be a single character, tab or space")
         counts = [len(record) for line in lines for record in _records([line], sep) or [[]]]
         skip = next((n for n, count in enumerate(counts) if count > 1), None)
+        whole = _records(lines, sep)
+        if whole and len(whole[0]) > 1:
+            skip = 0  # a quoted name may go on in the next line
         if skip is None:
             continue
         above = sum(count > 0 for count in counts[:skip])
