@@ -173,7 +173,10 @@ class Networks:
         total = 0.0
         for e in nets:
             net, rows = self.truth.nets[e], self.batches("train")
-            states = [None, *geometric_ensemble(net, rows, MEMBERS, random_state=e)]
+            if ("members", e) not in self.cache:
+                members = geometric_ensemble(net, rows, MEMBERS, random_state=e)
+                self.cache["members", e] = members
+            states = [None, *self.cache["members", e]]
             found = [
                 losses(net, batches, states=states).X
                 for batches in (rows, self.batches("test", labels))
