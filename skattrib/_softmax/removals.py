@@ -40,8 +40,8 @@ def newton_step(inverse, gradient, theta):
         return np.nan
     loss = inverse.loss
     change = loss.logits(inverse.solve(loss.compress(gradient)[None])[0])
-    size = np.linalg.norm(loss.logits(loss.compress(theta)))
-    return float(np.linalg.norm(change) / size) if size > 0 else float(np.abs(change).max())
+    size = loss.rms(loss.logits(loss.compress(theta)))
+    return float(loss.rms(change) / size) if size > 0 else float(loss.largest(change))
 
 
 def corrected(inverse, residuals):

@@ -187,8 +187,11 @@ class BaseExplainer(
             or shares memory with rows.
         """
         X = self._check_rows(X)
+        return self._attribute(X, self._check_target(X, target), out)
+
+    def _attribute(self, X, target, out):
         kernel = self._kernel()
-        groups = kernel.groups(self._check_target(X, target))
+        groups = kernel.groups(target)
         if out is not None:
             _scoring.check_out(out, (X.shape[0], self.n_samples_fit_), [X, *kernel.read()])
         elif getattr(self, "sparse_output", False):
@@ -219,13 +222,16 @@ class BaseExplainer(
         if weights.shape != (X.shape[0],) or not np.isfinite(weights).all():
             raise ValueError(f"weights must be {X.shape[0]} finite numbers, one a row of X")
         with np.errstate(over="ignore", invalid="ignore"):
-            sums = self._kernel().aggregate(X, target, weights)
+            sums = self._aggregate(X, target, weights)
         if np.isnan(sums).any() or np.isposinf(sums).any():
             raise ValueError(
                 f"sums with weights as large as {np.abs(weights).max():.1e} overflow: scale the "
                 "weights"
             )
         return sums
+
+    def _aggregate(self, X, target, weights):
+        return self._kernel().aggregate(X, target, weights)
 
     def top_k(
         self, X, k: int = 5, *, target=None, largest: bool = True
@@ -263,9 +269,11 @@ class BaseExplainer(
                 f"got {k!r}"
             )
         check_scalar(largest, "largest", (bool, np.bool_))
+        return self._top_k(X, int(k), target, bool(largest))
+
+    def _top_k(self, X, k, target, largest):
         kernel = self._kernel()
-        groups = kernel.groups(target)
-        return _scoring.top_k(kernel, X, groups, int(k), largest)
+        return _scoring.top_k(kernel, X, kernel.groups(target), k, largest)
 
     def decompose(self, X, indices, *, target=None) -> np.ndarray | sp.csr_array:
         """How the features share the attributions of chosen training rows.
@@ -295,4 +303,7 @@ class BaseExplainer(
             raise ValueError(f"indices must be integers of shape ({X.shape[0]}, k)")
         if indices.size and not 0 <= indices.min() <= indices.max() < self.n_samples_fit_:
             raise ValueError(f"indices must be training rows, 0..{self.n_samples_fit_ - 1}")
-        return self._kernel().shares(X, indices, self._check_target(X, target))
+        return self._shares(X, indices, self._check_target(X, target))
+
+    def _shares(self, X, indices, target):
+        return self._kernel().shares(X, indices, target)

@@ -178,6 +178,10 @@ class InfluenceKernel(_scoring.ProductKernel):
 
     def aggregate(self, X, target, weights):
         """sum_j weights_j T[j, :], by one solve."""
+        return self.against(self.moment(X, target, weights))
+
+    def moment(self, X, target, weights):
+        """sum_j weights_j H^-1 (v_j (x) phi_j), (K, D)."""
         loss = self.inverse.loss
         K, D = loss.shape
         V = target.as_weights(K) * weights[:, None]
@@ -186,8 +190,11 @@ class InfluenceKernel(_scoring.ProductKernel):
         for rows in batches(X.shape[0], 1024):
             part = self.inverse.loss.project(X[rows])
             total += loss.sums(part if sp.issparse(part) else self._wide(part), V[rows])
-        found = self.inverse.solve(total[None])[0]
-        return np.einsum("ik,ik->i", self.right, loss.logits(found))
+        return self.inverse.solve(total[None])[0]
+
+    def against(self, moment):
+        """The sum over test rows that have this moment."""
+        return np.einsum("ik,ik->i", self.right, self.inverse.loss.logits(moment))
 
     def shares(self, X, indices, target):
         """phi_jk (v_j . [H^-1 (r_i (x) phi_i)]_k): the split over the test row's features."""
