@@ -44,8 +44,11 @@ def newton_step(inverse, gradient, theta):
     return float(loss.rms(change) / size) if size > 0 else float(loss.largest(change))
 
 
-def corrected(inverse, residuals):
-    """((I - s B M)^-1 r of each row, what it contributes to the row's own log probability)."""
+def corrected(inverse, residuals, first=0):
+    """((I - s B M)^-1 r of each row, what it contributes to the row's own log probability).
+
+    Errors count the training rows from `first` on.
+    """
     loss = inverse.loss
     out = np.empty_like(residuals)
     own = np.empty(len(residuals))
@@ -61,7 +64,7 @@ def corrected(inverse, residuals):
         except np.linalg.LinAlgError as error:
             low = np.linalg.eigvalsh(inner)[:, 0]
             raise ValueError(
-                f"training row {rows.start + low.argmin()} has a leverage of 1 or more, so that "
+                f"training row {first + rows.start + low.argmin()} has a leverage of 1 or more, so that "
                 "there is no leverage correction: give leverage_correction=False, damping, or an "
                 "exact inverse"
             ) from error

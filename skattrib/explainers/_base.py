@@ -193,7 +193,7 @@ class BaseExplainer(
         kernel = self._kernel()
         groups = kernel.groups(target)
         if out is not None:
-            _scoring.check_out(out, (X.shape[0], self.n_samples_fit_), [X, *kernel.read()])
+            self._check_out(out, [X, *kernel.read()])
         elif getattr(self, "sparse_output", False):
             return _scoring.csr(kernel, X, groups)
         else:
@@ -230,6 +230,9 @@ class BaseExplainer(
             )
         return sums
 
+    def _check_out(self, out, read):
+        _scoring.check_out(out, (read[0].shape[0], self.n_samples_fit_), read)
+
     def _aggregate(self, X, target, weights):
         return self._kernel().aggregate(X, target, weights)
 
@@ -263,13 +266,19 @@ class BaseExplainer(
         X = self._check_rows(X)
         target = self._check_target(X, target)
         self._check_candidates(k, target)
+        return self._top_k(X, self._check_k(k), target, self._check_largest(largest))
+
+    def _check_k(self, k):
         if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= self.n_samples_fit_:
             raise ValueError(
                 f"k must be an integer in 1..{self.n_samples_fit_}, the number of training rows; "
                 f"got {k!r}"
             )
+        return int(k)
+
+    def _check_largest(self, largest):
         check_scalar(largest, "largest", (bool, np.bool_))
-        return self._top_k(X, int(k), target, bool(largest))
+        return bool(largest)
 
     def _top_k(self, X, k, target, largest):
         kernel = self._kernel()
@@ -298,12 +307,16 @@ class BaseExplainer(
             For indices that are not training rows or of the wrong shape.
         """
         X = self._check_rows(X)
+        indices = self._check_indices(indices, X.shape[0])
+        return self._shares(X, indices, self._check_target(X, target))
+
+    def _check_indices(self, indices, m):
         indices = plain_array(indices, "indices")
-        if indices.ndim != 2 or len(indices) != X.shape[0] or indices.dtype.kind not in "iu":
-            raise ValueError(f"indices must be integers of shape ({X.shape[0]}, k)")
+        if indices.ndim != 2 or len(indices) != m or indices.dtype.kind not in "iu":
+            raise ValueError(f"indices must be integers of shape ({m}, k)")
         if indices.size and not 0 <= indices.min() <= indices.max() < self.n_samples_fit_:
             raise ValueError(f"indices must be training rows, 0..{self.n_samples_fit_ - 1}")
-        return self._shares(X, indices, self._check_target(X, target))
+        return indices
 
     def _shares(self, X, indices, target):
         return self._kernel().shares(X, indices, target)

@@ -12,7 +12,7 @@ from ..._arrays import batches, full
 from ..._softmax.loss import widened
 from ..._softmax.newton import newton
 from .. import _scoring
-from .._heads import LinearHead, frozen, scaled_penalty
+from .._heads import LinearHead, frozen
 
 # C of a LinearHead times the variance of the rows: that which predicts retrained networks
 OF_NETWORKS = 4.0
@@ -81,10 +81,10 @@ def _read_logistic(explainer, model):
     return Head(coef, intercept, model.classes_, model.class_weight, 0, penalty, intercept_penalty)
 
 
-def own_penalty(explainer, head, X, weight):
-    """(C, size of the constant feature)."""
+def own_penalty(head, scale):
+    """(C, size of the constant feature); `scale` finds those that are not the head's own."""
     if head is None or head.penalty is None:
-        return scaled_penalty(explainer.C, X, weight, 1.0 if head is None else OF_NETWORKS)
+        return scale(1.0 if head is None else OF_NETWORKS)
     return (1.0 / head.penalty if head.penalty else np.inf), 1.0
 
 
