@@ -52,6 +52,9 @@ class SoftmaxLoss:
         Size of the constant feature.
     """
 
+    # order up to which Newton's method is to factorize H, whatever its own limit
+    direct = 0
+
     def __init__(self, X, q, s, penalty, fit_intercept, intercept_scaling=1.0):
         penalty = np.asarray(penalty, dtype=np.float64)
         used = penalty[penalty != 0]

@@ -10,6 +10,7 @@ except ImportError as error:
 
 from .dual_view import DualViewExplainer
 from .influence import InfluenceExplainer
+from .label_issues import find_label_issues
 from .representer import RepresenterExplainer
 from .similarity import SimilarityExplainer
 
@@ -18,4 +19,5 @@ __all__ = [
     "InfluenceExplainer",
     "RepresenterExplainer",
     "SimilarityExplainer",
+    "find_label_issues",
 ]

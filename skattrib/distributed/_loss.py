@@ -8,6 +8,9 @@ from ._cluster import added, gather, share, sums_and_largest, total
 
 # numbers of targets, and as many probabilities, that a partition works on at a time
 PIECE = 2**22
+# multiplications of a Hessian that is had in the time of some iterations of conjugate gradients,
+# and the largest order of such
+CHEAP, MOST_DIRECT = 2e10, 2000
 
 
 class PartitionedLoss(SoftmaxLoss):
@@ -29,6 +32,8 @@ class PartitionedLoss(SoftmaxLoss):
         empty = np.empty((0, rows.d)), np.empty((0, K)), np.empty(0)
         super().__init__(*empty, penalty, fit_intercept, intercept_scaling)
         self.training, self.targets = rows, targets
+        # a sum takes tens of milliseconds, however few rows there are
+        self.direct = min(MOST_DIRECT, int(np.sqrt(CHEAP / rows.n)))
         self.point = None
         self._evaluated = {}
 

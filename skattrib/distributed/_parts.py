@@ -25,9 +25,14 @@ def named(explainer, target):
     return explainer.classes_[target.codes] if target.weights is None else target.weights
 
 
+def checked_rows(light, X):
+    """Test rows in order."""
+    return light._check_rows(plain_rows(X))
+
+
 def checked_test(light, X, target, k=None):
     """Test rows and their target, checked; of the latter the rows it compares with, too."""
-    X = light._check_rows(plain_rows(X))
+    X = checked_rows(light, X)
     target = light._check_target(X, target)
     if k is not None:
         light._check_candidates(k, target)
