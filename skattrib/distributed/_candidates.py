@@ -20,6 +20,10 @@ from ._rows import keys_of
 SHARE, FEWEST = 20, 10_000
 # its gap and the most sweeps for it; by how much the gap of a round is below that of the last
 ROUGH, SWEEPS, CLOSER = 1e-2, 50, 0.1
+# rows this near to a loss, in units of the margin, are fetched at first too
+NEAR = 0.2
+# so small a share of the candidates is no reason to solve roughly once more
+FEW = 0.01
 # each round but the last takes rows in
 MOST_ROUNDS = 100
 # bytes of the solver for a row, besides its features and a dual for each of 16 classes
@@ -106,7 +110,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
         candidates.take_in(np.arange(training.n), limit)
     else:
         found = _rough(training, C, sample, max_iter, options)
-        work, (_, rows) = found.n_iter, _score(candidates, found, C)
+        _, rows = _score(candidates, found, C, NEAR)
         if verbose:
             print(
                 f"[candidates] solved on {len(sample):,} sampled rows: {len(rows):,} of "
@@ -114,7 +118,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
             )
         candidates.take_in(rows, limit)
     everything = len(candidates.rows) == training.n
-    final = tol if canonical or everything else tol / 2
+    final = tol if canonical or everything else 0.9 * tol
     goal = final if everything else max(ROUGH, final)
     for number in range(1, MOST_ROUNDS + 1):
         found = _solve(candidates, C, goal, max_iter - work, canonical and goal <= final, W, options)
@@ -127,7 +131,8 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
         if verbose:
             print(
                 f"[candidates] round {number}: {len(candidates.rows):,} candidates, relative gap "
-                f"of all {training.n:,} rows {found.gap:.2e}, {len(rows):,} others have losses"
+                f"of all {training.n:,} rows {found.gap:.2e} after {work} sweeps and Newton steps, "
+                f"{len(rows):,} others have losses"
             )
         solved = found.gap <= tol
         settled = solved and not (canonical and (goal > final or len(rows)))
@@ -136,7 +141,8 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
         # nothing to take in, or nothing to be had by it
         if work >= max_iter or not len(rows) and (settled or goal <= final):
             break
-        goal = final if solved else max(final, min(goal, CLOSER * found.gap))
+        few = len(rows) <= FEW * len(candidates.rows)
+        goal = final if solved or few else max(final, min(goal, CLOSER * found.gap))
         candidates.take_in(rows, limit)
     found.n_iter, found.converged = work, bool(found.gap <= tol)
     if not found.converged:
@@ -199,10 +205,10 @@ def _solve(candidates, C, tol, max_iter, canonical, W, options):
         )
 
 
-def _score(candidates, found, C):
-    """(loss of the rows that are no candidates, those of them that have any)."""
+def _score(candidates, found, C, near=0.0):
+    """(loss of the rows that are no candidates, those of them that have any, or nearly)."""
     training = candidates.training
-    head = share((found.coef, found.intercept))
+    head = share((found.coef, found.intercept, near))
     tasks = training.each(lost_by, head, own=candidates.masks())
     parts = gather(tasks, "scoring all rows")
     rows = [part[1] + start for part, start in zip(parts, training.starts, strict=True)]
@@ -224,19 +230,18 @@ def _twins(candidates):
 
 
 def lost_by(X, codes, weight, head, mask):
-    """(weighted losses of the rows outside the mask, which of them have any) of a partition."""
-    coef, intercept = head
+    """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
+    coef, intercept, near = head
     outside = (np.unpackbits(mask, count=len(X)) == 0) & (weight > 0)
     loss = np.zeros(len(X))
     for rows in batches(len(X), 4096):
         scores = X[rows].astype(np.float64, copy=False) @ coef.T + intercept
         each, own = np.arange(len(scores)), codes[rows]
         label = scores[each, own]
-        scores += 1.0
-        scores[each, own] = label
-        loss[rows] = scores.max(axis=1) - label
-    loss[~outside] = 0.0
-    return float(weight @ loss), np.flatnonzero(loss > 0)
+        scores[each, own] = -np.inf
+        loss[rows] = 1.0 + scores.max(axis=1) - label
+    loss[~outside] = -np.inf
+    return float(weight @ np.maximum(loss, 0.0)), np.flatnonzero(loss > -near)
 
 
 def rows_with(X, codes, weight, keys, mask):
