@@ -88,7 +88,8 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
     `precondition` is an Inverse near that of the minimum, to be used all along.
     """
     K, D = loss.shape
-    direct = precondition is None and (K - 1) * D <= max(DIRECT, loss.direct)
+    order = (K - 1) * D
+    direct = precondition is None and order <= max(DIRECT, loss.direct)
     solver, iterations = None, 0
     theta = theta - theta.mean(axis=0)
     z = loss.logits(theta)

@@ -64,9 +64,9 @@ def corrected(inverse, residuals, first=0):
         except np.linalg.LinAlgError as error:
             low = np.linalg.eigvalsh(inner)[:, 0]
             raise ValueError(
-                f"training row {first + rows.start + low.argmin()} has a leverage of 1 or more, so that "
-                "there is no leverage correction: give leverage_correction=False, damping, or an "
-                "exact inverse"
+                f"training row {first + rows.start + low.argmin()} has a leverage of 1 or more, so "
+                "that there is no leverage correction: give leverage_correction=False, damping, or "
+                "an exact inverse"
             ) from error
         change = np.linalg.solve(inner, np.einsum("ikl,ik->il", MF, r)[:, :, None])
         out[rows] = r + s[:, 0] * np.matmul(F, change)[:, :, 0]

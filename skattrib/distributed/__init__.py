@@ -1,7 +1,7 @@
 """Explainers of training rows on a Dask cluster, under the names of those of one machine."""
 
 try:
-    import dask.array
+    import dask.array  # noqa: F401
     import distributed  # noqa: F401
 except ImportError as error:
     raise ImportError(

@@ -121,10 +121,16 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
     final = tol if canonical or everything else 0.9 * tol
     goal = final if everything else max(ROUGH, final)
     for number in range(1, MOST_ROUNDS + 1):
-        found = _solve(candidates, C, goal, max_iter - work, canonical and goal <= final, W, options)
+        found = _solve(
+            candidates, C, goal, max_iter - work, canonical and goal <= final, W, options
+        )
         work += found.n_iter
         candidates.dual = found.dual
-        W = np.column_stack([found.coef, found.intercept]) if options["fit_intercept"] else found.coef
+        W = (
+            np.column_stack([found.coef, found.intercept])
+            if options["fit_intercept"]
+            else found.coef
+        )
         lost, rows = _score(candidates, found, C)
         inside, found.objective = found.gap * found.objective, found.objective + lost
         found.gap = (inside + lost) / found.objective

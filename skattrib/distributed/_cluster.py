@@ -27,9 +27,7 @@ def current_client():
         client = get_client()
     except ValueError:
         # one thread: products of matrices take the processors
-        client = Client(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
-        )
+        client = Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
     if client.asynchronous:
         raise RuntimeError(
             "explainers wait for their results, which an asynchronous client does not: make one "
@@ -93,9 +91,7 @@ def gather(tasks, what):
     # arguments are at times large on purpose
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TiB"}):
         futures = client.compute(tasks)
-    waiting = asyncio.run_coroutine_threadsafe(
-        _results(client, futures), client.loop.asyncio_loop
-    )
+    waiting = asyncio.run_coroutine_threadsafe(_results(client, futures), client.loop.asyncio_loop)
     try:
         return _wait(client, waiting, what)
     except BaseException as error:

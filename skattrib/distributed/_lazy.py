@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays.checks import codes_of
 from ._chunks import check_chunks, is_dask, known, pieces
-from ._cluster import BLOCK, share, task, total
+from ._cluster import BLOCK, task, total
 from ._parts import (
     against,
     checked_test,
@@ -74,9 +74,7 @@ class Lazy:
 
     def score(self, X, y, sample_weight=None):
         """See the explainer of one machine."""
-        y, sample_weight = (
-            np.asarray(one) if is_dask(one) else one for one in (y, sample_weight)
-        )
+        y, sample_weight = (np.asarray(one) if is_dask(one) else one for one in (y, sample_weight))
         return super().score(X, y, sample_weight)
 
     def attribute(self, X, target=None, *, out=None):
@@ -122,7 +120,9 @@ class Lazy:
             return super().aggregate(X, target, weights=weights)
         self._check_lazy()
         X, sizes, tests = self._blocks(X, target)
-        weights = [np.ones(n) for n in sizes] if weights is None else pieces(weights, sizes, "weights")
+        weights = (
+            [np.ones(n) for n in sizes] if weights is None else pieces(weights, sizes, "weights")
+        )
         if self._moment_kernel() is None:
             sums = [
                 self._ask(weighted_sum, test, some)

@@ -88,9 +88,7 @@ def against(explainer, start, moment):
 def pairs_of(training, indices):
     """[(partition, (test rows, rows within it), places in the flat indices)]."""
     flat = indices.ravel()
-    return [
-        (p, (here // indices.shape[1], rows), here) for p, rows, here in training.split(flat)
-    ]
+    return [(p, (here // indices.shape[1], rows), here) for p, rows, here in training.split(flat)]
 
 
 def placed(found, places, shape, dtype):

@@ -146,7 +146,10 @@ def _names(names, sizes, rows):
     place = np.searchsorted(stops, rows, side="right")
     needed = np.unique(place)
     found = gather([task(np.asarray, names[p]) for p in needed], "fetching ids")
-    found = {p: part[rows[place == p] - (stops[p] - sizes[p])] for p, part in zip(needed, found, strict=True)}
+    found = {
+        p: part[rows[place == p] - (stops[p] - sizes[p])]
+        for p, part in zip(needed, found, strict=True)
+    }
     out = np.empty(len(rows), dtype=np.result_type(*found.values()) if found else np.intp)
     for p, part in found.items():
         out[place == p] = part
