@@ -1,4 +1,4 @@
-"""Builds the compiled solver; everything else is in pyproject.toml."""
+"""Builds what is compiled; everything else is in pyproject.toml."""
 
 import os
 import shutil
@@ -44,6 +44,7 @@ extensions = [
     ),
     Extension("skattrib._arrays._csr", ["csrc/csr.pyx"], **options),
     Extension("skattrib.explainers._scoring_kernels", ["csrc/scoring.pyx"], **options),
+    Extension("skattrib.gradients._sketch_kernels", ["csrc/sketch.pyx"], **options),
 ]
 for extension in extensions:
     extension.cython_directives = {

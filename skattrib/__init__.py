@@ -13,13 +13,15 @@ from .explainers import (
     LinearHead,
     MLPExplainer,
     RepresenterExplainer,
+    RepresenterRegressor,
     SimilarityExplainer,
     TRAKExplainer,
     fidelity_scorer,
     sparsest_within_one_standard_error,
 )
-from .findings import find_label_issues
+from .findings import explain, find_label_issues, misclassifications
 from .gradients import mlp_gradients
+from .preprocessing import LeafFeatures, table_preprocessor
 
 __version__ = "0.1.0"
 
@@ -30,16 +32,21 @@ __all__ = [
     "DualViewExplainerCV",
     "ExemplarSVMExplainer",
     "InfluenceExplainer",
+    "LeafFeatures",
     "LeaveOneOutExplainer",
     "LinearHead",
     "MLPExplainer",
     "RepresenterExplainer",
+    "RepresenterRegressor",
     "SimilarityExplainer",
     "TRAKExplainer",
     "compare_explainers",
+    "explain",
     "fidelity_scorer",
     "find_label_issues",
     "instruction_set",
+    "misclassifications",
     "mlp_gradients",
     "sparsest_within_one_standard_error",
+    "table_preprocessor",
 ]

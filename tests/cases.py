@@ -181,7 +181,7 @@ SETUPS = {
         TRAKExplainer(curvature="identity"),
         {"ridge": [1e-3, 1.0, 1e3]},
         accuracy=0.75,  # which takes the columns for gradients: no intercept
-        variants=(TRAKExplainer(temperature=2.0),),
+        variants=(TRAKExplainer(temperature=1.0),),
     ),
     MLPExplainer: Setup(
         {"MLP": MLPExplainer(NETWORK)},
@@ -284,6 +284,16 @@ def shares(e, X, rows, target=None):
     return found.reshape(*np.shape(rows), X.shape[1])
 
 
+def directions(e, X, rows, side, target=None):
+    """Dense directions (m, k, d), whatever the layout of X is."""
+    found = e.directions(X, rows, target=target, side=side)
+    if sparse.issparse(X):
+        assert isinstance(found, sparse.csr_array) and found.has_canonical_format
+        found = found.toarray()
+    assert found.dtype == X.dtype
+    return found.reshape(*np.shape(rows), X.shape[1])
+
+
 def targets(e, X):
     """Name -> target: every form of target that the explainer takes."""
     rng = np.random.default_rng(0)
@@ -358,6 +368,7 @@ METHODS = {
     "aggregate": (),
     "top_k": (),
     "decompose": (INDICES,),
+    "directions": (INDICES,),
 }
 OWN_METHODS = {
     "base_value": (),
@@ -375,6 +386,7 @@ TARGETED = (
     "base_value",
     "top_k",
     "decompose",
+    "directions",
     "decision_error_bound",
     "group_effect",
     "leave_one_out",

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -16,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 import skattrib as sk
 from skattrib import metrics, planting, plots, retraining
 from skattrib._svm.crammer_singer import crammer_singer, crammer_singer_path
+from skattrib.gradients import Sketch, mlp_gradients
 
 N, M, D, K = 24, 6, 5, 3
 
@@ -208,6 +210,26 @@ def estimators(rng):
         yield sk.LinearHead(coef, pick(rng, None, 0.0), pick(rng, None, 3))
 
 
+def network(rng, layers=(3,), **options):
+    """scikit-learn's network after two steps, frozen."""
+    X, y = X_OF(rng), np.arange(N) % K
+    options = {"solver": "sgd", "batch_size": N, "max_iter": 2, "random_state": 0} | options
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return FrozenEstimator(MLPClassifier(layers, **options).fit(X, y))
+
+
+def networks(rng):
+    """What somebody may give for networks."""
+    one = network(rng)
+    broken = network(rng)
+    broken.estimator.coefs_[rng.integers(2)][0] = rng.choice([np.nan, np.inf, 1e200])
+    yield from (one.estimator, broken, [one, network(rng, (2, 2))], [one, broken], [], [one, 3])
+    yield from (MLPClassifier((2,), max_iter=2), network(rng, (3,), activation="logistic"))
+    yield from (network(rng, (2,), solver="lbfgs", alpha=1e300), FrozenEstimator(MLPClassifier()))
+    yield from (MLPRegressor(), MLPClassifier((0,)), {"a": one}, (one,), iter([one]))
+
+
 def averaged(rng):
     """What somebody may give AveragedExplainer."""
     one, members = sk.SimilarityExplainer(), [sk.InfluenceExplainer(), sk.DualViewExplainer()]
@@ -223,6 +245,8 @@ def hostile(name, value, rng):
     if rng.random() < 0.25:
         pools = [values(rng), matrices(X_OF(rng), rng), labels(rng.integers(K, size=N), rng)]
         pool = list(pools[rng.integers(len(pools))])
+    elif name == "mlp" or (name == "estimator" and isinstance(value, FrozenEstimator)):
+        pool = [*networks(rng), *estimators(rng)]
     elif name == "estimator":
         pool = list(estimators(rng))
     elif name == "explainers" and isinstance(value, list):
@@ -259,10 +283,13 @@ def explainer_call(kind, method, init, arguments, X, y):
     good = {**init, "fit_X": X, "fit_y": y}
     if "sample_weight" in kind.fit.__code__.co_varnames[: kind.fit.__code__.co_argcount]:
         good["fit_sample_weight"] = None
+    if kind is sk.TRAKExplainer:
+        p = np.linspace(0.1, 0.9, N * init["n_models"])
+        good["fit_probabilities"] = p if init["n_models"] == 1 else p.reshape(N, -1)
     return call, {**good, **{f"call_{k}": v for k, v in arguments.items()}}
 
 
-FIT = ("X", "y", "sample_weight")
+FIT = ("X", "y", "sample_weight", "probabilities")
 
 
 def choose(rng):
@@ -344,8 +371,23 @@ def choose(rng):
                 ],
                 "weights": np.ones(2),
             },
+            sk.TRAKExplainer: {
+                "n_models": pick(rng, 1, 1, D),
+                "ridge": 2.0,
+                "curvature": pick(rng, "logistic", "identity"),
+                "temperature": 1.0,
+            },
+            sk.MLPExplainer: {
+                "estimator": network(rng),
+                "output": pick(rng, "log_odds", "logit", "margin", "probability", "loss"),
+                "ridge": 2.0,
+                "curvature": pick(rng, "logistic", "identity"),
+                "temperature": 2.0,
+                "k": pick(rng, 8, 100, None),
+                **seed,
+            },
         }
-        share = np.array([4, 1, 3, 4, 2, 0.5, 0.5, 0.2, 2])
+        share = np.array([4, 1, 3, 4, 2, 0.5, 0.5, 0.2, 2, 2, 2])
         explainer = list(inits)[rng.choice(len(inits), p=share / share.sum())]
         calls = {
             None: {},
@@ -355,6 +397,12 @@ def choose(rng):
             "aggregate": {"X": X_test, "target": y[:M], "weights": np.ones(M)},
             "top_k": {"X": X_test, "k": 3, "target": 1, "largest": True},
             "decompose": {"X": X_test, "indices": rng.integers(N, size=(M, 2)), "target": None},
+            "directions": {
+                "X": X_test,
+                "indices": rng.integers(N, size=(M, 2)),
+                "target": None,
+                "side": pick(rng, "test", "train"),
+            },
             "score": {"X": X_test, "y": y[:M]},
             "get_feature_names_out": {"input_features": None},
             "base_value": {"X": X_test, "target": None},
@@ -546,7 +594,35 @@ def choose(rng):
             "n_repeats": 1,
             **more,
         },
+        mlp_gradients: {
+            "mlp": network(rng).estimator,
+            "X": X,
+            "y": y,
+            "output": pick(rng, "log_odds", "logit", "margin", "probability", "loss"),
+            "target": None,
+            "k": pick(rng, 8, 100, None),
+            "temperature": 1.0,
+            **seed,
+        },
+        sketched: {"G": X, "name": "w", "model": 0, "out": None, **seed},
         find_issues: {"X": X, "y": y, "ids": None, "k": None, "n_neighbors": 5, "kind": 0},
+        kinds_of_error: {"X": X, "y": y, "y_pred": None, "k": 3, "min_errors": 1},
+        regressed: {
+            "activation": pick(rng, "identity", "relu", "leaky_relu", "sigmoid", "tanh", "exp"),
+            "C": pick(rng, 1.0, "scale"),
+            "fit_intercept": True,
+            "intercept_share": False,
+            "tol": 1e-6,
+            "max_iter": 50,
+            "X": X,
+            "y": rng.random((N, 2)),
+            "sample_weight": None,
+            "X_test": X_test,
+            "target": pick(rng, 1, np.arange(M) % 2, rng.normal(size=(M, 2))),
+            "indices": rng.integers(N, size=(M, 2)),
+            "side": pick(rng, "test", "train"),
+            "rows": [0, [1, 2]],
+        },
         sk.compare_explainers: {
             "explainers": {"a": sk.DualViewExplainer()},
             "X": X,
@@ -604,6 +680,11 @@ def drawn(plot):
     return draw_and_close
 
 
+def sketched(G, name, model, out, random_state):
+    """A projection."""
+    return Sketch(3, random_state).project(name, G, model, out)
+
+
 def find_issues(X, y, ids, k, n_neighbors, kind):
     """`find_label_issues` of an explainer fitted to right data."""
     rng = np.random.default_rng(0)
@@ -612,6 +693,32 @@ def find_issues(X, y, ids, k, n_neighbors, kind):
     kind = kind if isinstance(kind, int) and 0 <= kind < 3 else 0
     explainer = explainers[kind].fit(X_OF(rng), np.arange(N) % K)
     return sk.find_label_issues(explainer, X, y, ids=ids, k=k, n_neighbors=n_neighbors)
+
+
+def kinds_of_error(X, y, y_pred, k, min_errors):
+    """`misclassifications` of an explainer fitted to right data; the numbers of its kinds."""
+    fitted = sk.RepresenterExplainer().fit(X_OF(np.random.default_rng(0)), np.arange(N) % K)
+    kinds = sk.misclassifications(fitted, X, y, y_pred=y_pred, k=k, min_errors=min_errors)
+    return {str(n): part for n, kind in enumerate(kinds) for part in (kind.values, kind.share)}
+
+
+def regressed(X, y, sample_weight, X_test, target, indices, side, rows, **parameters):
+    """A `RepresenterRegressor`, and what it says in every form."""
+    e = sk.RepresenterRegressor(**parameters).fit(X, y, sample_weight)
+    found = {
+        "attribute": e.attribute(X_test, target),
+        "aggregate": e.aggregate(X_test, target),
+        "top_k": e.top_k(X_test, 2, target=target)[0],
+        "base_value": e.base_value(X_test, target),
+        "directions": e.directions(X_test, indices, target=target, side=side),
+        "decision": e.decision_function(X_test),
+        "self_influence": e.self_influence_,
+    }
+    if parameters["activation"] == "identity":
+        found["leave_one_out"] = e.leave_one_out(
+            X_test, X, y, sample_weight, rows=rows, target=target
+        )
+    return {name: part.data if sp.issparse(part) else part for name, part in found.items()}
 
 
 def draw(seed):

@@ -197,6 +197,16 @@ def decompose(alpha, X, X_test, V):
     return shares
 
 
+def directions(alpha, X, X_test, V, side):
+    """G[j, i, k] = (v_j . alpha_i) times feature k of the row of the other side."""
+    alpha, X, X_test = dense(alpha), dense(X), dense(X_test)
+    found = np.zeros((len(X_test), len(X), X.shape[1]))
+    for j, test in enumerate(X_test):
+        for i, train in enumerate(X):
+            found[j, i] = (V[j] @ alpha[i]) * (train if side == "test" else test)
+    return found
+
+
 def self_influence(alpha, X, y, bias=False):
     """alpha_{i, y_i} (||phi_i||^2 + bias)."""
     rows = zip(dense(alpha), dense(X), y, strict=True)

@@ -231,3 +231,18 @@ def test_no_cell_of_the_csv_is_a_formula(tables, tmp_path, capsys):
     assert min(float(line["value"]) for line in lines) < 0
     records = json.loads((tmp_path / "why.json").read_text("utf-8"))
     assert {record["predicted"] for record in records} == {"=a", "-1", "@b"}
+
+
+class Impatient(io.StringIO):
+    """A reader that has had enough at once, such as ``head -0``."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_files_are_written_before_anything_is_printed(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout", Impatient())
+    monkeypatch.setattr(os, "dup2", lambda *descriptors: None)
+    output, report = tmp_path / "why.csv", tmp_path / "report.html"
+    assert main(ask(tables, "--output", output, "--report", report)) == 0
+    assert output.read_text("utf-8") and report.read_text("utf-8").endswith("</html>")

@@ -9,9 +9,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.utils import Bunch
 
 from skattrib import (
@@ -19,11 +21,13 @@ from skattrib import (
     InfluenceExplainer,
     RepresenterExplainer,
     SimilarityExplainer,
+    TRAKExplainer,
     compare_explainers,
     metrics,
 )
 from skattrib.comparison import METRICS, _metrics
 from skattrib.comparison._metrics import REGISTRY, Metric
+from skattrib.gradients import mlp_gradients
 from skattrib.planting import flip_labels, merge_classes, plant_shortcut
 from skattrib.retraining import leave_one_out_outputs, subset_outputs
 
@@ -206,6 +210,57 @@ def test_ranks(result):
     assert result.table["average_rank"] == result.average_rank.tolist()
 
 
+def test_rows_and_parameters_of_their_own():
+    """Gradients of a network, each method's, beside an explainer of the columns."""
+    mlp = MLPClassifier((6,), max_iter=30, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mlp.fit(X, Y)
+        truth = subset_outputs(mlp, X, Y, X_TEST, 6, random_state=0)
+    p = mlp.predict_proba(X)[np.arange(len(Y)), Y]
+    few = {
+        "trak": TRAKExplainer(),
+        "graddot": SimilarityExplainer(),
+        "cosine": EXPLAINERS["cosine"],
+    }
+    explained = mlp_gradients(mlp, X_TEST, truth.targets)
+    rows = {
+        "trak": (mlp_gradients(mlp, X, Y), explained),
+        "graddot": (mlp_gradients(mlp, X, Y, output="loss"), explained),
+    }
+    weighted = {"trak": {"probabilities": p}}
+    options = {"subset_truth": truth, "memory": False, "random_state": 0} | MARK
+    found = compare_explainers(few, X, Y, X_TEST, Y_TEST, rows=rows, fit_params=weighted, **options)
+    for k, name in enumerate(few):
+        own, own_test = rows.get(name, (X, X_TEST))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            one = clone(few[name]).fit(own, Y, **weighted.get(name, {}))
+        T = one.attribute(own_test, truth.targets)
+        expected = metrics.linear_datamodeling_score(T, truth.masks, truth.outputs)
+        assert found.table["linear_datamodeling"][k] == expected
+        predicted = one.predict(own_test)
+        T = one.attribute(own_test, predicted)
+        assert found.table["class_detection"][k] == metrics.class_detection_score(T, Y, predicted)
+        assert found.table["accuracy"][k] == np.mean(predicted == Y_TEST)
+    for name in ("subclass_detection", "mislabel_detection", "shortcut_detection"):
+        assert np.isnan(found.table[name]).tolist() == [True, True, False]
+    assert np.argmax(found.table["linear_datamodeling"]) == 0
+
+
+def test_outputs_of_rows_of_their_own():
+    """Decision values are of the explainer's rows, too."""
+    wide, wide_test = np.hstack([X, X**2]), np.hstack([X_TEST, X_TEST**2])
+    few = {"representer": RepresenterExplainer()}
+    options = {"metrics": ["completeness", "faithfulness"], "estimator": MODEL, "memory": False}
+    own = {"rows": {"representer": (wide, wide_test)}}
+    found = compare_explainers(few, X, Y, X_TEST, **own, **options).table
+    one = clone(few["representer"]).fit(wide, Y).decision_function(wide_test)
+    expected = metrics.faithfulness(one, clone(MODEL).fit(X, Y).decision_function(X_TEST))
+    assert_allclose(found["faithfulness"][0], expected.correlation)
+    assert found["completeness"][0] < 1e-4
+
+
 def test_a_metric_is_one_entry(monkeypatch, capsys):
     def mean(study, case):
         return {"size": case.T.shape, "low": {"size": 1}, "largest": case.fitted.predict(study.X)}
@@ -314,6 +369,13 @@ def test_explainers_are_not_fitted_themselves(result):
         ({"y": Y[:-1]}, "y has shape"),
         ({"y_test": Y_TEST[:-1]}, "y_test has shape"),
         ({"flipped": 2}, "flipped == 2, must be <= 1"),
+        ({"rows": {"none": (X, X_TEST)}}, "rows has 'none', but the explainers are 'dualview', 'i"),
+        ({"rows": {"cosine": (X[1:], X_TEST)}}, "'cosine'. has 239 and 40 rows, X and .* 240 and"),
+        ({"rows": {"cosine": (X, X)}}, "'cosine'. has 240 and 240 rows"),
+        ({"rows": {"cosine": (X, X_TEST * np.nan)}}, "cosine.* contains NaN"),
+        ({"fit_params": {"none": {}}}, "fit_params has 'none'"),
+        ({"fit_params": {"cosine": {"probabilities": 1}}}, "'cosine'. takes no 'probabilities'"),
+        ({"fit_params": {"cosine": {"y": Y}}}, "takes no 'y'"),
     ],
 )
 def test_bad_input(options, message):
@@ -330,6 +392,9 @@ def test_bad_input(options, message):
         ({"leave_one_out_truth": np.ones(3)}, "leave_one_out_truth must be what"),
         ({"memory": np.ones(2, dtype=bool)}, "memory must be"),
         ({"verbose": np.ones(2)}, "verbose must be"),
+        ({"rows": [(X, X_TEST)]}, "rows must be a dict of the explainers' names, got a list"),
+        ({"rows": {"cosine": X}}, r"rows.'cosine'. must be a pair \(X, X_test\), got ndarray"),
+        ({"fit_params": {"cosine": 1}}, "fit_params.'cosine'. must be a dict"),
         ({"estimator": MODEL, "n_left_out": np.ones(2)}, "n_left_out must be"),
     ],
 )

@@ -72,7 +72,7 @@ def test_decompose_sums_to_similarities(name, K, layout):
 
 @pytest.mark.parametrize("name", NO_SHARES)
 def test_what_has_no_shares(name):
-    message = "'dot' or 'cosine'" if name == "euclidean" else "decompose needs a linear head"
+    message = "'dot' or 'cosine'" if name == "euclidean" else "need a linear head"
     with pytest.raises(ValueError, match=message):
         fitted(name, 3).decompose(problem(3)[2], np.zeros((8, 1), dtype=int))
 

@@ -215,7 +215,7 @@ BAD_USES = {
     "both": (["--rows", "3", "--n-rows", "2"], ["not allowed with"]),
     "class": (
         ["--target-class", "rosa"],
-        ["no class 'rosa'", "the classes are setosa, vir ginica, été"],
+        ["no class 'rosa'", "the classes are 'setosa', 'vir ginica', 'été'"],
     ),
     "output type": (["--output", "why.txt"], ["why.txt", ".csv or .json"]),
     "output folder": (["--output", "no/such/folder/why.csv"], ["cannot write no/such"]),

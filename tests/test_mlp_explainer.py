@@ -56,7 +56,7 @@ def test_attributions_are_those_of_trak_on_gradients(K, curvature, ridge):
     e = MLPExplainer(frozen, temperature=1.0, **options).fit(X, y)
     rows = lambda A, labels: np.hstack([mlp_gradients(m, A, labels) for m in models])  # noqa: E731
     p = np.column_stack([own(model, X, y) for model in models])
-    expected = TRAKExplainer(2, **options)
+    expected = TRAKExplainer(2, temperature=1.0, **options)
     expected.fit(rows(X, y), y, probabilities=p)
     for target in (LABELS[K][0], np.resize(LABELS[K], 6)):
         T = expected.attribute(rows(test, target))
@@ -92,7 +92,8 @@ def test_outputs(K, output):
     e = MLPExplainer(FrozenEstimator(model), output=output, temperature=2.0).fit(X, y)
     p = np.exp(np.log(model.predict_proba(X)) / 2)
     p = (p / p.sum(axis=1, keepdims=True))[np.arange(40), np.searchsorted(LABELS[K], y)]
-    plain = TRAKExplainer().fit(mlp_gradients(model, X, y, temperature=2.0), y, probabilities=p)
+    plain = TRAKExplainer(temperature=1.0)
+    plain.fit(mlp_gradients(model, X, y, temperature=2.0), y, probabilities=p)
     rows = mlp_gradients(model, test, LABELS[K][1], output=output, temperature=2.0)
     expected = plain.attribute(rows)
     assert_allclose(e.attribute(test, LABELS[K][1]), expected, rtol=1e-8, atol=1e-12)

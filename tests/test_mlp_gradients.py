@@ -236,6 +236,14 @@ def test_refusals():
         mlp_gradients(model, X[:, :4])
     with pytest.raises(ValueError, match="NaN"):
         mlp_gradients(model, np.full_like(X, np.nan))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for k in (None, 8):
+            with pytest.raises(ValueError, match="row 0 are not finite: look at the weights"):
+                mlp_gradients(model, X, k=k, temperature=1e-320)
+            model.coefs_[0][0, 0] = np.nan
+            with pytest.raises(ValueError, match="row 0 are not finite: look at the weights"):
+                mlp_gradients(model, X, k=k)
 
 
 def test_example():

@@ -20,6 +20,7 @@ from skattrib import (
     InfluenceExplainer,
     RepresenterExplainer,
     SimilarityExplainer,
+    misclassifications,
 )
 from skattrib.metrics import linear_datamodeling_score, mislabel_detection_score
 from skattrib.plots import (
@@ -27,6 +28,7 @@ from skattrib.plots import (
     ComparisonDisplay,
     DatamodelingDisplay,
     DetectionCurveDisplay,
+    ErrorKindDisplay,
     FeatureSharesDisplay,
     SupportDisplay,
 )
@@ -246,6 +248,41 @@ def test_support_against_C():
     ]:
         with pytest.raises(ValueError, match=message):
             SupportDisplay.from_result(bad)
+
+
+def test_kinds_of_error():
+    e = RepresenterExplainer().fit(X[TRAIN], Y[TRAIN])
+    X_test, y = X[200:800], Y[200:800]
+    kinds = misclassifications(e, X_test, y)
+    labels = np.resize(HOSTILE, 200)
+    display = ErrorKindDisplay.from_result(kinds[0], k=4, labels=labels)
+    kind = kinds[0]
+    assert_array_equal(display.share_.get_data(), [kind.share[:4], np.arange(4)])
+    assert_array_equal(display.control_.get_data(), [kind.control_share[:4], np.arange(4)])
+    first = texts(display.ax_.get_yticklabels())[0]
+    assert first.startswith(f"{kind.rows[0]} (") and first.endswith(f"{kind.values[0]:+.3g}")
+    assert display.ax_.get_ylim() == (3.5, -0.5)
+    assert "named, not causes" in display.ax_.get_xlabel()
+    assert display.ax_.get_title().startswith(f"{kind.true} taken for {kind.predicted}")
+    display.figure_.canvas.draw()
+    other = kinds[1]
+    found = ErrorKindDisplay.from_estimator(
+        e, X_test, y, true=other.true, predicted=other.predicted, names=np.arange(200) + 1000
+    )
+    assert_array_equal(found.kind.rows, other.rows)
+    assert texts(found.ax_.get_yticklabels())[0].startswith(f"{other.rows[0] + 1000}  ")
+    assert len(found.ax_.get_yticks()) == 10
+    assert ErrorKindDisplay.from_estimator(e, X_test, y).kind.n_errors == kind.n_errors
+    with pytest.raises(ValueError, match="no row is wrong that way"):
+        ErrorKindDisplay.from_estimator(e, X_test, y, true=3, predicted=3)
+    for bad, error, message in [
+        ({"kind": kinds}, TypeError, "must be one of the kinds of skattrib.misclassifications"),
+        ({"k": 0}, ValueError, "k must be a positive integer"),
+        ({"labels": Y[:5]}, ValueError, "labels must have one for each training row"),
+        ({"names": "abc"}, ValueError, "names must have one for each training row"),
+    ]:
+        with pytest.raises(error, match=message):
+            ErrorKindDisplay.from_result(**{"kind": kind} | bad)
 
 
 def test_datamodeling():

@@ -1,10 +1,13 @@
 """Projection of gradients by signs and shifts of blocks."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skattrib.gradients import Sketch
+from skattrib.gradients.sketch import add_sketch
 
 SIZES = {"first.weight": 50, "first.bias": 7, "last.weight": 16, "none": 0}
 SIGNS = [-1, -1, -1, 1, 1, 1, 1, 1, -1, -1]
@@ -70,6 +73,47 @@ def test_projection_does_not_depend_on_the_batch(dtype):
     assert_array_equal(whole, sketch.project("a", np.asfortranarray(G)))
 
 
+@pytest.mark.parametrize("layout", ["F", "part", "strided"])
+def test_rows_and_sums_of_any_layout(layout):
+    """Sums go into what was given, and nowhere else."""
+    G = np.random.default_rng(0).normal(size=(6, 100)).astype(np.float32)
+    sketch, room = Sketch(9), np.zeros((12, 18))
+    expected = sketch.project("a", G.astype(float))
+    out = {"F": np.zeros((9, 6)).T, "part": room[3:9, :9], "strided": room[::2, ::2]}[layout]
+    assert sketch.project("a", np.asfortranarray(G), out=out) is out
+    assert_allclose(out, expected, atol=1e-5)
+    assert_allclose(np.abs(room).sum(), np.abs(out).sum() if layout != "F" else 0.0)
+
+
+@pytest.mark.parametrize("size", [40_000, 33_000])
+def test_long_rows_go_in_tiles(size):
+    G = np.random.default_rng(0).normal(size=(3, size))
+    for k in (100, 20_000, size + 5):
+        signs, shifts = Sketch(k).plan("a", size)
+        padded = np.zeros((3, len(shifts) * k))
+        padded[:, :size] = G * signs
+        blocks = np.split(padded, len(shifts), axis=1)
+        expected = sum(np.roll(block, s, axis=1) for block, s in zip(blocks, shifts, strict=True))
+        assert_allclose(Sketch(k).project("a", G), expected, atol=1e-11)
+
+
+def test_parts_that_do_not_belong_together():
+    """The compiled code writes nowhere but into its sums."""
+    G, out = np.ones((2, 10)), np.zeros((2, 4))
+    signs, shifts = Sketch(4).plan("a", 10)
+    for parts in [
+        (G, signs[1:], shifts, out),
+        (G, signs, shifts[1:], out),
+        (G, signs, shifts, out[:1]),
+        (G, signs, shifts, out[:, :0].copy()),
+        (G, signs, shifts + 4, out),
+        (G, signs, shifts - 4, out),
+    ]:
+        with pytest.raises(ValueError):
+            add_sketch(*parts)
+    assert not out.any()
+
+
 def test_inner_products_are_unbiased_with_the_variance_of_a_dense_sketch():
     """Mean and variance over seeds; of a dense sign matrix the variance is (|a|²|b|² + ...) / k."""
     rng = np.random.default_rng(0)
@@ -103,5 +147,14 @@ def test_refusals():
     for G in (np.ones(3), np.ones((2, 3), int), np.ones((2, 3), np.float16)):
         with pytest.raises(ValueError, match="G must be float32 or float64 of shape"):
             sketch.project("a", G)
-    with pytest.raises(ValueError, match=r"out must have shape \(2, 4\), got \(2, 3\)"):
-        sketch.project("a", np.ones((2, 3)), out=np.zeros((2, 3)))
+    for out in (np.zeros((2, 3)), np.zeros((2, 4), int)):
+        with pytest.raises(
+            ValueError, match=r"out must be float.* of shape \(2, 4\), got .* of \(2"
+        ):
+            sketch.project("a", np.ones((2, 3)), out=out)
+    with pytest.raises(TypeError, match="out must be an ndarray, got list"):
+        sketch.project("a", np.ones((2, 3)), out=[[0.0] * 4] * 2)
+    for value in (np.nan, np.inf, 1e308):
+        with pytest.raises(ValueError, match="G must be finite"), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            sketch.project("a", np.full((2, 9), value), out=np.full((2, 4), value))

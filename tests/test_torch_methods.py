@@ -9,6 +9,7 @@ from torch_cases import (  # noqa: E402
     K,
     N,
     call,
+    dense_sketch,
     inputs_of,
     labels,
     loader,
@@ -151,9 +152,10 @@ def test_states_have_projections_of_their_own():
     assert np.abs(two[:, 40:] - one).max() > 0.1 * np.abs(one).max()
 
 
-def test_ip_ensemble():
+@pytest.mark.parametrize("max_rate", [0.01, 0.2])
+def test_ip_ensemble(max_rate):
     model = network(KIND)
-    copies = dropout_states(model, 4, max_rate=0.2, random_state=5)
+    copies = dropout_states(model, 4, max_rate=max_rate, random_state=5)
     rows = [
         gradient_rows(model, batches, states=copies, weights=[1 / 4] * 4, k=None)
         for batches in (loader(KIND), test_rows())
@@ -187,27 +189,26 @@ def test_dropped_parameters():
     assert (norms["norm1.running_var"] > 0).all()
 
 
-def test_sim():
-    """Charpiat et al.: gradients of the same class's logit at both rows, the test row's class."""
+@pytest.mark.parametrize("k", [None, 64])
+def test_sim(k):
+    """Charpiat et al.: gradients of the same class's logit at both rows, the test row's class.
+
+    With k, SIM-rp: all classes' blocks, and the test rows, have one projection.
+    """
     model = network(KIND)
-    train = gradient_rows(model, loader(KIND), output="logit", target="all", k=None)
-    test = gradient_rows(model, test_rows(), output="logit", target="predicted", k=None)
+    train = gradient_rows(model, loader(KIND), output="logit", target="all", k=k)
+    test = gradient_rows(model, test_rows(), output="logit", target="predicted", k=k)
+    S = 1.0 if k is None else dense_sketch(model, k, 0)
     blocks, codes = train.X.reshape(N, K, -1), test.logits.argmax(axis=1)
+    assert len(np.unique(codes)) > 1
     for c in np.unique(codes):
         own = codes == c
-        expected = (
-            loop_of_autograd(model, KIND, lambda z, i, c=c: z[c], seed=1, n=M)[own]
-            @ loop_of_autograd(model, KIND, lambda z, i, c=c: z[c]).T
+        a, b = (
+            loop_of_autograd(model, KIND, lambda z, i, c=c: z[c], seed=seed, n=n)
+            for seed, n in ((1, M), (0, N))
         )
+        expected = a[own] @ b.T if k is None else (a[own] @ S) @ (b @ S).T
         same_ranking(SimilarityExplainer().fit(blocks[:, c], train.y), test.X[own], expected)
-
-
-def test_projected_sim_keeps_blocks_comparable():
-    """Blocks of classes share one projection: SIM-rp."""
-    model = network(KIND)
-    train = gradient_rows(model, loader(KIND), output="logit", target="all", k=64).X
-    one = gradient_rows(model, loader(KIND), output="logit", target=2, k=64).X
-    assert (train[:, 128:] == one).all()
 
 
 def test_gex():
@@ -264,13 +265,40 @@ def test_a_cycle_of_learning_rates(monkeypatch):
 
 
 def test_influence_of_the_last_layer():
-    model = network(KIND)
+    """Koh & Liang in the weights of the last layer, by gradients and a Hessian of autograd."""
+    model = network(KIND).double()
     head, test = last_layer(model, loader(KIND)), last_layer(model, test_rows())
-    explainer = InfluenceExplainer(LinearHead(head.coef, head.intercept, temperature=2.0))
-    explainer.fit(head.X, head.y)
+    explained = LinearHead(head.coef, head.intercept, temperature=2.0)
+    explainer = InfluenceExplainer(explained, leverage_correction=False).fit(head.X, head.y)
     assert (explainer.predict(test.X) == test.logits.argmax(1)).all()
-    assert np.abs(explainer.decision_function(test.X) - test.logits / 2).max() < 1e-6
-    assert explainer.top_k(test.X, k=3)[1].shape == (M, 3)
+    assert np.abs(explainer.decision_function(test.X) - test.logits / 2).max() < 1e-12
+
+    model.eval()
+    taken = []
+    model.fc2.register_forward_pre_hook(lambda _, args: taken.append(args[0].detach()))
+    model(inputs_of(KIND)[0].double()), model(inputs_of(KIND, 1, M)[0].double())
+    # a constant feature beside the others, as large as their spread
+    size = (taken[0] - taken[0].mean(0)).square().sum(1).mean().sqrt()
+    phi, phi_test = (torch.nn.functional.pad(h, (0, 1), value=float(size)) for h in taken)
+    theta = torch.cat([model.fc2.weight, model.fc2.bias[:, None] / size], dim=1).detach() / 2
+
+    def objective(flat):
+        z = phi @ flat.view(K, -1).T
+        loss = torch.nn.functional.cross_entropy(z, labels(), reduction="sum")
+        return loss + 0.5 * size**2 / 4 * flat.square().sum()
+
+    H = torch.autograd.functional.hessian(objective, theta.flatten())
+    flat = theta.flatten().requires_grad_()
+
+    def gradient(row, c, of_loss):
+        z = flat.view(K, -1) @ row
+        (g,) = torch.autograd.grad(z.log_softmax(0)[c] if of_loss else z[c], flat)
+        return g
+
+    codes = torch.tensor(test.logits.argmax(1))
+    g = torch.stack([gradient(row, c, False) for row, c in zip(phi_test, codes, strict=True)])
+    r = torch.stack([gradient(row, c, True) for row, c in zip(phi, labels(), strict=True)])
+    same_ranking(explainer, test.X, (g @ torch.linalg.solve(H, r.T)).numpy())
 
 
 @pytest.mark.parametrize("curvature", ["logistic", "identity"])
@@ -283,7 +311,7 @@ def test_trak(curvature):
     test = gradient_rows(model, test_rows(), output="log_odds", target=codes, states=states, k=None)
     p = train.label_probabilities
     assert p.shape == (N, 2)
-    explainer = TRAKExplainer(2, ridge=0.5, curvature=curvature)
+    explainer = TRAKExplainer(2, ridge=0.5, curvature=curvature, temperature=1.0)
     explainer.fit(train.X, train.y, probabilities=p)
     kernels, y = [], labels()
     for m, state in enumerate(states):

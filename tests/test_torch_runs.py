@@ -139,6 +139,7 @@ def test_a_killed_run_goes_on_from_what_was_noted(tmp_path, monkeypatch):
         ({"parameters": "fc"}, "parameters"),
         ({"random_state": 1}, "random_state"),
         ({"weights": [4]}, "weights"),
+        ({"temperature": 2}, "temperature"),
     ],
 )
 def test_other_settings_are_refused(change, named, tmp_path):

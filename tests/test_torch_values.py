@@ -13,6 +13,7 @@ from torch_cases import (  # noqa: E402
     K,
     N,
     call,
+    dense_sketch,
     inputs_of,
     labels,
     loader,
@@ -129,6 +130,25 @@ def test_outputs_and_targets(output):
         near(blocks[:, c], loop_of_autograd(model, kind, lambda z, i, c=c: function(z, c)), 1e-5)
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_temperature_divides_logits(output):
+    kind, model, y = "Images", network("Images"), labels()
+    rows = gradient_rows(model, loader(kind), output=output, temperature=2.5, k=None)
+    expected = loop_of_autograd(model, kind, lambda z, i: OUTPUTS[output](z / 2.5, int(y[i])))
+    near(rows.X, expected, 1e-5)
+    logits = last_layer(model, loader(kind)).logits / 2.5
+    near(rows.logits, logits, 1e-6)
+    near(rows.probabilities, torch.tensor(logits).softmax(1).numpy(), 1e-6)
+
+
+def test_temperature_of_functions_of_logits():
+    kind, model = "Images", network("Images")
+    rows = gradient_rows(
+        model, loader(kind), output=lambda z: z.logsumexp(1) ** 2, temperature=2.5, k=None
+    )
+    near(rows.X, loop_of_autograd(model, kind, lambda z, i: (z / 2.5).logsumexp(0) ** 2), 1e-5)
+
+
 def test_any_function_of_logits():
     kind, model = "Images", network("Images")
     rows = gradient_rows(model, loader(kind), output=lambda z: z.logsumexp(1) ** 2, k=None)
@@ -200,18 +220,6 @@ def test_sparse_gradients_of_an_embedding():
     near(gradient_rows(model, loader("Bag"), k=None).X, expected, 1e-6)
 
 
-def dense_sketch(model, k, seed, place=0):
-    """The projection as a matrix (p, k), column by column from its definition."""
-    rows = []
-    for name, parameter in model.named_parameters():
-        signs, shifts = Sketch(k, seed).plan(name, parameter.numel(), place)
-        for c in range(parameter.numel()):
-            row = np.zeros(k)
-            row[(c % k + shifts[c // k]) % k] = signs[c]
-            rows.append(row)
-    return np.array(rows)
-
-
 @pytest.mark.parametrize("k", [1, 50, 512])
 def test_projection_is_the_sketch(k):
     kind, model = "Images", network("Images")
@@ -235,15 +243,12 @@ def test_no_projection_of_few_parameters():
 
 
 @pytest.mark.parametrize("size", [3, 64, 65, 200, 256])
-def test_gathered_blocks_are_those_one_by_one(size):
+def test_gathered_blocks_are_those_of_the_sketch(size):
     """What an accelerator does, on the CPU."""
     signs, shifts = Sketch(64, 1).plan("w", size)
-    flat, signs = torch.randn(4, size), torch.from_numpy(signs).float()
-    found = [torch.zeros(4, 64), torch.zeros(4, 64)]
-    for one_by_one, out in zip((True, False), found, strict=True):
-        Blocks(signs, shifts.tolist(), 64, one_by_one).add(flat, out)
-    near(found[1].numpy(), found[0].numpy(), 1e-6)
-    near(found[0].numpy(), Sketch(64, 1).project("w", flat.numpy()), 1e-6)
+    flat, found = torch.randn(4, size), torch.zeros(4, 64)
+    Blocks(signs, shifts, 64, "cpu", torch.float32, compiled=False).add(flat, found)
+    near(found.numpy(), Sketch(64, 1).project("w", flat.numpy()), 1e-6)
 
 
 def test_batches_do_not_matter():

@@ -30,8 +30,14 @@ def problem(shape, n_models=1, seed=0):
     return G, y, rng.random(size=(n, n_models)), test
 
 
+def at_two(p):
+    """Probabilities of log-odds divided by two, the default temperature."""
+    return expit(np.log(p / (1 - p)) / 2)
+
+
 def by_definition(G, p, test, n_models, ridge, curvature):
     """The docstring's formula in loops, with an explicit inverse."""
+    p = at_two(p)
     n, k = len(G), G.shape[1] // n_models
     T, scores, residuals = 0.0, 0.0, 0.0
     for m in range(n_models):
@@ -92,7 +98,7 @@ def test_without_hidden_layers_it_is_influence_on_the_head():
     p = model.predict_proba(X)[np.arange(60), y]
     sign, one = 2 * y[:, None] - 1, np.ones((60, 1))
     G = sign * np.hstack([X, one])
-    e = TRAKExplainer().fit(G, y, probabilities=p)
+    e = TRAKExplainer(temperature=1.0).fit(G, y, probabilities=p)
     head = LinearHead(model.coef_, model.intercept_)
     influence = InfluenceExplainer(head, C=1 / e.penalty_[0], leverage_correction=False).fit(X, y)
     found = e.attribute(np.hstack([test, one[:5]]))
@@ -106,7 +112,8 @@ def test_ridge_is_in_units_of_the_gradients(shape, curvature):
     e = TRAKExplainer(curvature=curvature).fit(G, y, probabilities=p)
     scaled = TRAKExplainer(curvature=curvature).fit(1e3 * G, y, probabilities=p)
     assert_allclose(scaled.attribute(1e3 * test), e.attribute(test), rtol=1e-9)
-    w = p[:, 0] * (1 - p[:, 0]) if curvature == "logistic" else np.ones(len(G))
+    own = at_two(p[:, 0])
+    w = own * (1 - own) if curvature == "logistic" else np.ones(len(G))
     assert_allclose(e.penalty_, [2.0 * np.mean(w * (G**2).sum(axis=1))])
     # neither the width nor the number of rows
     wide = np.hstack([G, np.zeros((len(G), 50))])
@@ -126,7 +133,8 @@ def test_effective_dimension(shape, curvature):
     e = TRAKExplainer(2, ridge=0.5, curvature=curvature).fit(G, y, probabilities=p)
     k = G.shape[1] // 2
     for m in range(2):
-        w = p[:, m] * (1 - p[:, m]) if curvature == "logistic" else np.ones(len(G))
+        own = at_two(p[:, m])
+        w = own * (1 - own) if curvature == "logistic" else np.ones(len(G))
         part = G[:, m * k : (m + 1) * k] * np.sqrt(w)[:, None]
         values = np.linalg.svd(part, compute_uv=False) ** 2
         expected = np.sum(values / (values + e.penalty_[m]))
@@ -136,10 +144,13 @@ def test_effective_dimension(shape, curvature):
 @curvatures
 def test_temperature_divides_log_odds(curvature):
     G, y, p, test = problem("more rows")
-    warm = expit(np.log(p / (1 - p)) / 2)
-    expected = TRAKExplainer(curvature=curvature).fit(G, y, probabilities=warm).attribute(test)
-    e = TRAKExplainer(curvature=curvature, temperature=2.0).fit(G, y, probabilities=p)
-    assert_allclose(e.attribute(test), expected, rtol=1e-10)
+    plain = TRAKExplainer(curvature=curvature, temperature=1.0)
+    for temperature in (2.0, 5.0):
+        warm = expit(np.log(p / (1 - p)) / temperature)
+        expected = plain.fit(G, y, probabilities=warm).attribute(test)
+        e = TRAKExplainer(curvature=curvature, temperature=temperature)
+        e.fit(G, y, probabilities=p)
+        assert_allclose(e.attribute(test), expected, rtol=1e-10)
 
 
 @shapes
@@ -194,6 +205,7 @@ def test_small_sketches_are_named():
         TRAKExplainer().fit(G[:100], y[:100], probabilities=p[:100])  # rows are the limit
 
 
+@pytest.mark.filterwarnings("error")
 def test_refusals():
     G, y, p, test = problem("more rows", 2)
     for given, message in [
@@ -212,18 +224,29 @@ def test_refusals():
         TRAKExplainer(13, curvature="identity").fit(G, y)
     with pytest.raises(ValueError, match="ridge=1e-30 is too small"):
         TRAKExplainer(curvature="identity", ridge=1e-30).fit(np.repeat(G[:, :6], 2, axis=1), y)
-    with pytest.raises(ValueError, match="overflows: scale them"):
-        TRAKExplainer(curvature="identity", ridge=9e99).fit(1e120 * G, y)
+    for scale, ridge in [(1e120, 9e99), (1e120, 9e299)]:
+        with pytest.raises(ValueError, match="overflows: scale them"):
+            TRAKExplainer(curvature="identity", ridge=ridge).fit(scale * G, y)
+    with pytest.raises(ValueError, match="all probabilities are 0 or 1"):
+        TRAKExplainer(2, temperature=1e-320).fit(G, y, probabilities=p)
     e = TRAKExplainer(2, curvature="identity").fit(G, y)
     with pytest.raises(ValueError, match="no logits: target must be one label"):
         e.attribute(test, np.ones((5, 3)))
 
 
 @pytest.mark.filterwarnings("error")
+def test_parameters_of_numpy():
+    G, y, p, test = problem("more rows")
+    expected = TRAKExplainer(ridge=0.5, temperature=2.0).fit(G, y, probabilities=p).attribute(test)
+    own = TRAKExplainer(ridge=np.float32(0.5), temperature=np.float16(2.0))
+    assert_allclose(own.fit(G, y, probabilities=p).attribute(test), expected)
+
+
+@pytest.mark.filterwarnings("error")
 def test_huge_and_tiny_gradients():
     G, y, p, test = problem("more rows")
     expected = TRAKExplainer().fit(G, y, probabilities=p).attribute(test)
-    for scale in (1e120, 1e-120):
+    for scale in (1e120, 1e-120, 1e-150):
         T = TRAKExplainer().fit(scale * G, y, probabilities=p).attribute(scale * test)
         assert_allclose(T, expected, rtol=1e-9)
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from skattrib.gradients import Sketch
 from skattrib.torch_adapters import gradient_rows, last_layer, layer_features, losses
 
 N, K = 23, 3
@@ -215,6 +216,18 @@ def loop_of_autograd(model, kind, output, names=None, seed=0, n=N):
         rows.append(torch.cat(parts).numpy())
     model.train()
     return np.stack(rows)
+
+
+def dense_sketch(model, k, seed, place=0):
+    """The projection as a matrix (p, k), column by column from its definition."""
+    rows = []
+    for name, parameter in model.named_parameters():
+        signs, shifts = Sketch(k, seed).plan(name, parameter.numel(), place)
+        for c in range(parameter.numel()):
+            row = np.zeros(k)
+            row[(c % k + shifts[c // k]) % k] = signs[c]
+            rows.append(row)
+    return np.array(rows)
 
 
 def log_p(y):

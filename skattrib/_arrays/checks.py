@@ -65,6 +65,7 @@ def _check_indices(X, name):
 
 def check_estimator(estimator):
     """The estimator, if it is one of scikit-learn's kind."""
+    refuse_network(estimator)
     needed = "fit", "get_params", "__sklearn_tags__"
     known = not isinstance(estimator, type) and all(hasattr(estimator, name) for name in needed)
     known = known and (hasattr(estimator, "predict") or hasattr(estimator, "predict_proba"))
@@ -79,6 +80,25 @@ def check_estimator(estimator):
             f"of scikit-learn's kind, derived from BaseEstimator; got {reprlib.repr(estimator)}"
         )
     return estimator
+
+
+def is_network(estimator):
+    """Whether it is a network of torch, which is not imported for that."""
+    kinds = type(estimator).__mro__
+    return any(f"{kind.__module__}.".startswith("torch.nn.") for kind in kinds)
+
+
+def refuse_network(estimator):
+    """Refuses networks of torch, and says what of them to give."""
+    inner = getattr(estimator, "estimator", None)  # of a FrozenEstimator
+    for one in estimator if isinstance(estimator, (list, tuple)) else (estimator, inner):
+        if is_network(one):
+            raise TypeError(
+                f"{type(one).__name__} is a torch network, no estimator of scikit-learn's kind: "
+                "give its last layer as LinearHead(W, b), fitted to its last-layer features, the "
+                "inputs of that layer; skattrib.torch_adapters.last_layer(net, loader) has W, b "
+                "and these"
+            )
 
 
 def check_count(value, name, most=1_000_000):
@@ -160,6 +180,32 @@ def check_group(group, n, name="rows"):
                 f"{each[count.argmax()]} {count.max()} times: name it once"
             )
     return found.astype(np.intp)
+
+
+def check_same_rows(*, exactly=True, **given):
+    """Refuses frames and series whose indexes say that they mean other rows.
+
+    Rows are taken by position. Not `exactly`: only where both have the same index in another order.
+    """
+    (first, *others) = [(name, one) for name, one in given.items() if hasattr(one, "iloc")] or [()]
+    for name, one in others:
+        a, b = first[1].index, one.index
+        if a.equals(b) or not (exactly or (a.isin(b).all() and b.isin(a).all())):
+            continue
+        raise ValueError(
+            f"the indexes of {first[0]} and {name} differ: rows are taken by position, so give "
+            f"both in one order ({name}.loc[{first[0]}.index]), or without an index"
+        )
+
+
+def index_ids(*given):
+    """(name, ids) of the first frame or series with an index other than 0, 1, ..., or None."""
+    for one in given:
+        if hasattr(one, "iloc"):
+            ids = one.index.to_numpy()
+            if ids.dtype.kind not in "iu" or not np.array_equal(ids, np.arange(len(ids))):
+                return one.index.name, ids
+    return None
 
 
 def encode_labels(y_train, targets, names="y_train and targets"):

@@ -6,7 +6,9 @@ from importlib.metadata import version
 
 from .explain import DEMO_C, SHOWN_ROWS, demo, explain
 from .inputs import InputError
+from .issues import add_issues_command
 from .methods import METHODS
+from .reading import add_reading_options
 
 DESCRIPTION = """\
 Which training rows made a linear classifier say this, and by how much.
@@ -20,14 +22,19 @@ examples:
   skattrib explain train.npz test.npz --C 0.01 --rows 3,17 --target-class cat
   skattrib explain train.csv test.csv --target species --method influence
   skattrib explain train.npy test.npy --labels y_train.npy --output why.json
-  skattrib explain train.csv test.csv --target species --report report.html"""
+  skattrib explain train.csv test.csv --target species --report report.html
+  skattrib issues train.csv --target species --output issues.csv"""
 EXPLAIN = """\
 Fit a classifier on TRAIN and explain its decisions on the rows of TEST: DualView's multiclass SVM,
 or by --method the same with C by cross-validation, the softmax head of representer points or of
 influence functions, similarity, or TRAK on gradients.
 
-CSV and Parquet (pip install "skattrib[cli]"): numeric columns are standardized, all others one-hot
-encoded. NPZ with arrays X and y, NPZ of scipy.sparse.save_npz, or NPY with --labels: used as they
+Tables (pip install "skattrib[cli]"): .csv, .tsv, .txt, .data, also as .gz, .bz2, .xz or .zip, and
+.parquet, as they are. Separator, decimal comma and encoding are found out. Numbers, also those
+stored as text, are standardized, dates and lists of numbers turned into numbers, categories one-hot
+encoded, columns of many different texts encoded by their n-grams, prose by its words; missing
+values are imputed. What was made of each column is printed.
+Matrices: NPZ with arrays X and y, NPZ of scipy.sparse.save_npz, or NPY with --labels: used as they
 are. TEST may have labels too: then its misclassified rows come first.
 
 A positive value raises the explained decision value (a proponent), a negative one lowers it (an
@@ -54,11 +61,12 @@ def parser():
     _add_fit_options(parser, f"{DEMO_C} on digits", None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
+    add_issues_command(commands, style)
     style |= {"description": EXPLAIN, "epilog": EXAMPLES}
     command = commands.add_parser("explain", help="explain the rows of a file", **style)
     command.set_defaults(run=explain)
     add = command.add_argument
-    add("train", metavar="TRAIN", help="training rows: .csv, .parquet, .npz or .npy")
+    add("train", metavar="TRAIN", help="training rows: a table, .npz or .npy")
     add("test", metavar="TEST", help="rows to explain, in a file of the same sort")
     add("--target", metavar="COLUMN", help="column of the class labels (tables)")
     add("--id", metavar="COLUMN", help="column of row ids, not a feature (tables)")
@@ -80,6 +88,7 @@ def parser():
         metavar="N",
         help=f"how many rows to explain (default: {SHOWN_ROWS} on screen, all in the output)",
     )
+    add_reading_options(command)
     add("--output", metavar="FILE", help="write the explanations to a .csv or .json file")
     add("--report", metavar="FILE", help="write what is on screen, and more, to an .html file")
     return parser

@@ -5,14 +5,17 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from .._arrays import batches
+from ..findings.lines import explained_lines
+from ..findings.records import EXPLAINED_AT_ONCE, Columns, Query, as_record, explanations
 from ..metrics import class_detection_score
 from .fitting import fit
-from .inputs import Dataset, InputError, is_table, join_names
+from .inputs import Dataset, InputError, is_table
+from .labels import find_label
 from .matrices import read_matrices
 from .methods import METHODS
 from .outputs import check_outputs, write_records
-from .printing import cell, print_table, printable, warnings_as_notes
-from .records import EXPLAINED_AT_ONCE, Query, as_record, explanations
+from .printing import printable, warnings_as_notes
+from .reading import Reading
 from .report import Report
 from .tables import read_tables
 
@@ -46,30 +49,42 @@ def explain(args):
     report = None if args.report is None else Report()
     with warnings_as_notes():
         train, test = _read(args)
-    target = None if args.target_class is None else _find_class(train.y, args.target_class)
+    target = None
+    if args.target_class is not None:
+        target = find_label(np.unique(train.y), args.target_class)
     _check_row_numbers(args, test)
 
     fitted = fit(method, train, **options)
-    fitted.show()
     predicted = fitted.explainer.predict(test.X)
     targets = predicted if target is None else np.full_like(predicted, target)
-    query = Query(fitted.explainer, train, test, predicted, targets, args.top)
+    query = Query(fitted.explainer, train, test, predicted, targets, args.top, _origins(train))
     shown, written = _chosen_rows(args, query)
     if args.output is not None:
-        write_records((as_record(query, e) for e in explanations(query, written)), args.output)
-    scores = _scores(query)
+        write_records(map(as_record, explanations(query, written)), args.output)
+    scores, columns = _scores(query), _columns(train, test)
+    if report is not None:
+        report.add_method(method, fitted)
+        report.add_scores(args.train, args.test, scores)
+        report.add_notes(columns)
+        report.add_query(query, shown)
+        report.write(args.report)
+
+    # files first: whoever reads the rest through a pipe may stop early
+    if columns:
+        print("columns:", *map(printable, columns), "", sep="\n")
+    fitted.show()
     if scores:
         print("", *scores, sep="\n")
     _print_explanations(query, shown, method.meaning)
     if args.output is not None:
         print(f"\nWrote the explanations of {len(written)} rows to {printable(args.output)}")
     if report is not None:
-        report.add_fit(method, fitted)
-        report.add_scores(args.train, args.test, scores)
-        report.add_issues(query)
-        report.add_rows(query, shown)
-        report.write(args.report)
         print(f"\nWrote the report to {printable(args.report)}")
+
+
+def _columns(train, test):
+    """Return in words how the columns were encoded, and what is new in those of TEST."""
+    return [*train.columns, *(f"in TEST: {line}" for line in test.columns)]
 
 
 def _fit_options(args, method):
@@ -91,19 +106,12 @@ def _read(args):
             raise InputError("tables need --target COLUMN, the column of the class labels")
         if args.labels is not None or args.test_labels is not None:
             raise InputError("--labels and --test-labels are for matrices; tables have --target")
-        return read_tables(args.train, args.test, args.target, args.id)
+        return read_tables(args.train, args.test, args.target, args.id, Reading.of(args))
     if args.target is not None or args.id is not None:
         raise InputError("--target and --id are for tables; matrices have --labels FILE.npy")
+    if Reading.of(args) != Reading():
+        raise InputError("the options of reading tables, such as --drop, are not for matrices")
     return read_matrices(args.train, args.test, args.labels, args.test_labels, args.standardize)
-
-
-def _find_class(y, text):
-    classes = np.unique(y)
-    for label in classes:
-        if str(label) == text:
-            return label
-    listed = join_names(classes, str)
-    raise InputError(f"there is no class {text!r}; the classes are {listed}")
 
 
 def _check_row_numbers(args, test):
@@ -162,25 +170,13 @@ def _class_detection(query):
 
 def _print_explanations(query, rows, meaning):
     print(f"\n{meaning}")
-    train, test, right = query.train, query.test, query.right
-    for explanation in explanations(query, rows):
-        row = explanation.row
-        verdict = ""
-        if right is not None:
-            verdict = ", right" if right[row] else f", but labelled {cell(test.y[row])}"
-        name = f"{cell(test.id_name)} {cell(test.ids[row])}"
-        print(f"\nTest {name}: predicted {cell(query.predicted[row])}{verdict}")
-        if explanation.output is not None:
-            target = cell(query.targets[row])
-            base = explanation.base
-            base = "" if base is None else f", {base:+#.4g} of it the base value"
-            print(f"decision value of class {target}: {explanation.output:+#.4g}{base}")
-        sides = [
-            [[train.ids[i], train.y[i], f"{value:+#.4g}"] for i, value in side]
-            for side in (explanation.proponents, explanation.opponents)
-        ]
-        lines = [[train.id_name, "label", "proponent", "   ", train.id_name, "label", "opponent"]]
-        for k in range(max(map(len, sides))):
-            cells = [side[k] if k < len(side) else [""] * 3 for side in sides]
-            lines.append([*cells[0], "", *cells[1]])
-        print_table(lines, indent="  ")
+    with_columns = query.train.table is not None
+    for explained in explanations(query, rows, with_columns=with_columns):
+        print("", *explained_lines(explained, query.test.id_name, query.train.id_name), sep="\n")
+
+
+def _origins(train):
+    """Return the columns that features were made of, those of a matrix by number."""
+    if train.table is None:
+        return Columns([f"column {f}" for f in range(train.X.shape[1])], None, 0)
+    return Columns(list(train.table.columns), train.sources, train.table.shape[1])

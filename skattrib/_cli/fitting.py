@@ -3,18 +3,20 @@
 import math
 import time
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 from sklearn.utils.validation import has_fit_parameter
 
 from .._arrays import squared_norms
 from ..explainers import BaseExplainer
+from ..findings.report import misfit
 from .inputs import Dataset, InputError
 from .methods import Method
 from .printing import print_table, warnings_as_notes
 
 SHOWN_CLASSES = 20
-FOLLOWS = 0.9  # training accuracy below which a head is said not to follow the labels
+WIDTH = 79  # of what is printed
 
 
 @dataclass
@@ -81,12 +83,7 @@ def fit(method: Method, train: Dataset, C: float | None = None, **options: objec
     if hasattr(explainer, "decision_function"):
         follows = explainer.score(train.X, train.y)
         facts.append(["training accuracy", f"{follows:.3f}"])
-        if follows < FOLLOWS:
-            warning = (
-                f"The head predicts the label of {follows:.1%} of the training rows: the values\n"
-                "explain this head, which is a poor stand-in for a model that does better. A\n"
-                "larger --C, or features closer to what the model uses, would follow the labels."
-            )
+        warning = "\n".join(wrap(misfit(follows), WIDTH))
     facts.append(["seconds", f"{seconds:.2f}"])
     return Fit(explainer, facts, _class_sizes(train.y, support), warning)
 

@@ -1,16 +1,20 @@
 """What a file holds for an explainer, and the checks that all readers share."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import sparse
 
-CSV = (".csv", ".csv.gz")
+TEXT = (".csv", ".tsv", ".tab", ".txt", ".data", ".test", ".dat")
+PACKED = (".gz", ".bz2", ".xz", ".zip")
 PARQUET = (".parquet", ".pq")
 MATRICES = (".npz", ".npy")
+MANY_NUMBERS = 20  # of a target of numbers; more are no classes if each has few rows
+NOTED_NUMBERS = 50
 HUGE = 1e150  # squares of larger values overflow in the standardization
 
 
@@ -37,6 +41,8 @@ class Dataset:
         Which of these columns each feature is made of.
     probabilities : ndarray of shape (n,) or (n, n_models), or None
         Of each row's own label, where the file has them beside gradients.
+    columns : list of str
+        What is to be said of the columns: how they were encoded, or what is new in them.
     """
 
     X: np.ndarray | sparse.csr_array
@@ -46,6 +52,7 @@ class Dataset:
     table: object = None
     sources: np.ndarray | None = None
     probabilities: np.ndarray | None = None
+    columns: list[str] = field(default_factory=list)
 
 
 def is_table(path: str) -> bool:
@@ -57,21 +64,35 @@ def is_table(path: str) -> bool:
         If it is neither.
     """
     name = str(path).lower()
-    if name.endswith(CSV + PARQUET):
+    for packed in PACKED:
+        name = name.removesuffix(packed)
+    if name.endswith(TEXT) or str(path).lower().endswith(PARQUET):
         return True
-    if name.endswith(MATRICES):
+    if str(path).lower().endswith(MATRICES):
         return False
-    expected = ", ".join(CSV + PARQUET + MATRICES)
-    raise InputError(f"{path} has an unknown extension; expected one of {expected}")
+    expected = ", ".join(TEXT + PARQUET + MATRICES)
+    raise InputError(
+        f"{path} has an unknown extension; expected one of {expected}, text also packed as "
+        f"{join_names(PACKED, str)}"
+    )
 
 
-def check_labels(y: np.ndarray, where: str) -> None:
+def check_labels(y: np.ndarray, where: str, force: bool = False) -> None:
     """Refuse targets that are not two or more classes.
+
+    Parameters
+    ----------
+    y : ndarray
+    where : str
+        What they are, for messages.
+    force : bool
+        Whether to take numbers for classes that look like measurements.
 
     Raises
     ------
     InputError
-        If `y` is continuous, has one class only, or is different in every row of many.
+        If `y` has one class only, is continuous, has many different numbers, or is different in
+        every row of many.
     """
     numbers = y
     if y.dtype.kind == "U":
@@ -79,11 +100,12 @@ def check_labels(y: np.ndarray, where: str) -> None:
             numbers = y.astype(float)
         except ValueError:
             numbers = np.zeros(0)
+    remedy = "cut it into classes first, or take each number for a class with --force"
     fractional = np.isfinite(numbers) & (numbers % 1 != 0) if numbers.dtype.kind == "f" else []
-    if np.any(fractional):
+    if np.any(fractional) and not force:
         raise InputError(
             f"{where} is continuous (such as {y[fractional][0]}); it must hold class labels: "
-            "cut it into classes first"
+            f"{remedy}"
         )
     n_classes = len(np.unique(y))
     if n_classes == 1:
@@ -91,6 +113,17 @@ def check_labels(y: np.ndarray, where: str) -> None:
     if n_classes == len(y) > 20:
         raise InputError(
             f"{where} is different in each of {len(y)} rows; it must hold class labels, not ids"
+        )
+    is_number = numbers.dtype.kind in "iuf" and len(numbers) == len(y)
+    if is_number and not force and n_classes > max(MANY_NUMBERS, len(y) / 10):
+        raise InputError(
+            f"{where} has {n_classes} different numbers in {len(y)} rows, as a measurement has; "
+            f"it must hold class labels: {remedy}"
+        )
+    if is_number and n_classes > NOTED_NUMBERS:
+        warnings.warn(
+            f"{where} has {n_classes} different numbers, each of which is taken for a class",
+            stacklevel=2,
         )
 
 
@@ -120,7 +153,7 @@ def reading(path: str) -> Iterator[None]:
                 "save numbers, or labels as fixed-width strings: y.astype(str)"
             )
         elif isinstance(error, UnicodeDecodeError):
-            message = f"it is not UTF-8 text ({message}); save it as UTF-8"
+            message = f"it is not text of that --encoding ({message}); save it as UTF-8"
         raise InputError(f"{path} cannot be read: {message or type(error).__name__}") from error
 
 

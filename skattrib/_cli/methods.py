@@ -12,6 +12,7 @@ from ..explainers import (
     LeaveOneOutExplainer,
     MLPExplainer,
     RepresenterExplainer,
+    RepresenterRegressor,
     SimilarityExplainer,
     TRAKExplainer,
 )
@@ -116,6 +117,7 @@ NOT_OFFERED = {
     ExemplarSVMExplainer: "fits an SVM for every row that it predicts or explains",
     DatamodelExplainer: "trains a model of the user's choice hundreds of times",
     LeaveOneOutExplainer: "trains a model of the user's choice once for each training row",
+    RepresenterRegressor: "explains numbers, and the command line reads labels",
     MLPExplainer: "explains networks of the user's, which the command line does not read",
 }
 METHODS = {method.name: method for method in OFFERED}

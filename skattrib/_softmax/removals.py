@@ -1,15 +1,17 @@
 """What leaving rows out does to a softmax head: Newton steps, corrections by leverage, refits."""
 
 import warnings
+from operator import itemgetter
 
 import numpy as np
 import scipy.linalg as la
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from .._arrays import decision, full, squared_norms
 from .._arrays.checks import check_workers
 from .._arrays.conjugate_gradients import conjugate_gradients
+from .._arrays.progress import results_of, tracked
 from .hessian import Cholesky, Inverse, check_determined
 from .newton import DIRECT, newton
 from .preconditioners import preconditioner
@@ -143,23 +145,26 @@ def refits(loss, start, groups, n_jobs, verbose):
     if not small:
         near = Cholesky(loss, ridge=1e-14) if Cholesky.fits(loss) else preconditioner(loss)
 
-    def refit(group):
+    def refit(k):
         theta, _, step, n_iter, converged = newton(
-            loss.without(group), full, REFIT_TOL, REFIT_STEPS, precondition=near
+            loss.without(groups[k]), full, REFIT_TOL, REFIT_STEPS, precondition=near
         )
-        return full - theta, converged
+        return k, full - theta, converged
 
-    tasks = (delayed(refit)(group) for group in groups)
-    n_jobs = check_workers(n_jobs, len(groups))
-    found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(verbose))(tasks)
-    missed = sum(not converged for _, converged in found)
+    calls = [delayed(refit)(k) for k in range(len(groups))]
+    results = results_of(calls, check_workers(n_jobs, len(groups)), prefer="threads")
+    found = sorted(
+        tracked(results, len(groups), title="leave_one_out", verbose=int(verbose)),
+        key=itemgetter(0),
+    )
+    missed = sum(not converged for *_, converged in found)
     if missed:
         warnings.warn(
             f"{missed} of {len(groups)} refits did not converge: scale the features or lower C",
             ConvergenceWarning,
             stacklevel=3,
         )
-    return [change for change, _ in found]
+    return [change for _, change, _ in found]
 
 
 def outputs(loss, X, V, change):

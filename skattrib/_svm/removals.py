@@ -6,9 +6,10 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from .._arrays.checks import check_workers
+from .._arrays.progress import results_of, tracked
 
 
 def removals(solve, weight, groups, start, n_jobs, verbose):
@@ -21,11 +22,13 @@ def removals(solve, weight, groups, start, n_jobs, verbose):
     dual = sp.csr_array(full.dual)
     used = np.diff(dual.indptr) > 0
     tasks = [k for k, group in enumerate(groups) if used[group].any()]
-    n_jobs = check_workers(n_jobs, len(tasks))
-    found = Parallel(n_jobs=n_jobs, prefer="threads", verbose=10 * bool(verbose))(
-        delayed(without)(groups[k], dual) for k in tasks
-    )
-    return full, dict(zip(tasks, found, strict=True))
+    calls = [delayed(_numbered)(k, without, groups[k], dual) for k in tasks]
+    results = results_of(calls, check_workers(n_jobs, len(tasks)), prefer="threads")
+    return full, dict(tracked(results, len(tasks), title="leave_one_out", verbose=int(verbose)))
+
+
+def _numbered(k, function, *arguments):
+    return k, function(*arguments)
 
 
 def _without(solve, weight, group, start):

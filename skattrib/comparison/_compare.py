@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.utils import Bunch
 
+from .._arrays.progress import progress_bar
 from ._metrics import choose
 from ._study import Case, Study
 
@@ -20,6 +21,8 @@ def compare_explainers(
     X_test,
     y_test: ArrayLike | None = None,
     *,
+    rows: Mapping | None = None,
+    fit_params: Mapping | None = None,
     estimator=None,
     metrics: Sequence[str] | None = None,
     groups: Mapping | Sequence[Sequence] | None = None,
@@ -53,6 +56,14 @@ def compare_explainers(
         The rows that are explained. All (m, n) attributions of a method are in memory at once.
     y_test : array-like of shape (m,), optional
         True labels, which subclass and shortcut detection need.
+    rows : mapping of name to (X, X_test), optional
+        Rows of those explainers that have their own, one for each of X and X_test: gradients or
+        features of a network, of which each method wants others. Gradients of X_test are those of
+        the output that is explained. Rows know nothing of planted faults, so that scores which need
+        one are NaN.
+    fit_params : mapping of name to dict, optional
+        What `fit` of an explainer is given besides, such as
+        ``{"trak": {"probabilities": p}}``.
     estimator : classifier, optional
         What is retrained for the ground truth of "linear_datamodeling" and "leave_one_out", and
         what "faithfulness" compares with: the kind of model that the attributions should tell of.
@@ -126,14 +137,16 @@ def compare_explainers(
         average_rank : ndarray of shape (n_explainers,)
             Mean over those metrics that the explainer has; NaN if it has none that is ranked.
         n_test : int
+            Test rows.
 
     Raises
     ------
     TypeError
-        For explainers that are no mapping, and ground truth that is none.
+        For explainers, rows and parameters that are no mapping, and ground truth that is none.
     ValueError
-        For no explainers, what is none, an `estimator` that is no classifier, labels of two kinds,
-        unknown metrics, and metrics whose needs are not met.
+        For no explainers, what is none, rows and parameters of what is no explainer, an `estimator`
+        that is no classifier, labels of two kinds, unknown metrics, and metrics whose needs are not
+        met.
 
     Warns
     -----
@@ -165,6 +178,8 @@ def compare_explainers(
     """
     _check_explainers(explainers)
     options = Bunch(
+        rows=rows,
+        fit_params=fit_params,
         groups=groups,
         n_groups=n_groups,
         flipped=flipped,
@@ -183,15 +198,17 @@ def compare_explainers(
         random_state=random_state,
         verbose=verbose,
     )
-    study = Study(X, y, X_test, y_test, estimator, options)
+    study = Study(explainers, X, y, X_test, y_test, estimator, options)
     chosen = choose(metrics, study)
     # what is planted and retrained, before the explainers: wrong options are told at once
     for metric in chosen:
         for need in metric.needs:
             getattr(study, need)
     lines = []
-    for name, explainer in explainers.items():
-        lines.append(_line(study, name, explainer, chosen))
+    n_steps = len(explainers) * (1 + memory + len(chosen))
+    with progress_bar(n_steps, "compare_explainers", verbose) as study.bar:
+        for name, explainer in explainers.items():
+            lines.append(_line(study, name, explainer, chosen))
     columns = list(dict.fromkeys(key for line in lines for key in line))
     table = {key: [line.get(key, np.nan) for line in lines] for key in columns}
     ranks = {

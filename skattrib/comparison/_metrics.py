@@ -43,7 +43,7 @@ class Metric:
     def columns(self, study, case):
         """Columns of the table for one explainer, with the ends of intervals that are known."""
         fields = self.fields or {"score": self.name}
-        found = _as_fields(self.measure(study, case))
+        found = _as_fields(self.measure(study, case) if case.meets(self.needs) else None)
         out = dict.fromkeys(fields.values(), np.nan)
         for end in ("", "_low", "_high"):
             values = _as_fields(found.get(end[1:])) if end else found
@@ -136,7 +136,7 @@ def _debugging(study, case):
 def _faithfulness(study, case):
     if not hasattr(case.fitted, "decision_function"):
         return None
-    own = case.fitted.decision_function(study.X_test)
+    own = case.fitted.decision_function(case.X_test)
     return scores.faithfulness(own, study.outputs, **study.interval)
 
 
@@ -144,9 +144,9 @@ def _completeness(study, case):
     if not hasattr(case.fitted, "decision_function"):
         return None
     codes = np.searchsorted(case.fitted.classes_, case.predicted)
-    outputs = of_class(case.fitted.decision_function(study.X_test), codes)
+    outputs = of_class(case.fitted.decision_function(case.X_test), codes)
     if hasattr(case.fitted, "base_value"):
-        outputs = outputs - case.fitted.base_value(study.X_test, case.predicted)
+        outputs = outputs - case.fitted.base_value(case.X_test, case.predicted)
     return scores.completeness_error(case.T, outputs, **study.interval)
 
 

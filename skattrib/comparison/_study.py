@@ -10,12 +10,21 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_array, check_random_state, check_scalar
+from sklearn.utils.validation import has_fit_parameter
 
-from .._arrays.checks import canonical_csr, check_features, encode_labels, plain_array
+from .._arrays.checks import (
+    canonical_csr,
+    check_features,
+    check_same_rows,
+    encode_labels,
+    plain_array,
+)
 from ..planting import flip_labels, merge_classes, plant_shortcut
 from ..retraining import leave_one_out_outputs, subset_outputs
 from ..retraining.refits import check_classifier, decision_values, derived, refit, run
 
+# faults in rows or labels, of which rows of an explainer's own know nothing
+PLANTED = {"merged", "noisy", "marked"}
 TRUTHS = {
     "subset_truth": {"targets", "masks", "outputs"},
     "leave_one_out_truth": {"targets", "rows", "effects"},
@@ -28,7 +37,11 @@ class Study:
     `options` are the parameters of `compare_explainers` of the same names.
     """
 
-    def __init__(self, X, y, X_test, y_test, estimator, options):
+    bar = None  # of progress, where there is one
+
+    def __init__(self, explainers, X, y, X_test, y_test, estimator, options):
+        check_same_rows(X=X, y=y)
+        check_same_rows(X_test=X_test, y_test=y_test)
         self.X, self.X_test = _rows(X, "X"), _rows(X_test, "X_test")
         self.y = plain_array(y, "y")
         self.y_test = None if y_test is None else plain_array(y_test, "y_test")
@@ -48,12 +61,56 @@ class Study:
                 raise TypeError(f"{name} must be what skattrib.retraining returns, got {truth!r}.")
         for name in ("flipped", "marked"):
             check_scalar(options[name], name, Real, min_val=0, max_val=1)
+        self.own_rows = self._own_rows(explainers)
+        self.fit_params = self._fit_params(explainers)
         check_scalar(options.memory, "memory", (bool, np.bool_))
         check_scalar(options.verbose, "verbose", Integral)
         rng = check_random_state(options.random_state)
         # one for each use, so that a metric's score does not depend on the others chosen
         kinds = ("merge", "flip", "mark", "subsets", "left out", "bootstrap", "model", "curves")
         self.seeds = {kind: int(rng.randint(2**31 - 1)) for kind in kinds}
+
+    def _of_explainers(self, name, explainers):
+        """A mapping of explainers' names, of the options."""
+        given = self.options[name]
+        given = {} if given is None else given
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"{name} must be a dict of the explainers' names, got a {type(given).__name__}."
+            )
+        strange = [key for key in given if key not in explainers]
+        if strange:
+            known = ", ".join(map(repr, explainers))
+            raise ValueError(f"{name} has {strange[0]!r}, but the explainers are {known}.")
+        return given
+
+    def _own_rows(self, explainers):
+        found = {}
+        for name, pair in self._of_explainers("rows", explainers).items():
+            place = f"rows[{name!r}]"
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(f"{place} must be a pair (X, X_test), got {type(pair).__name__}.")
+            X, X_test = (_rows(part, place) for part in pair)
+            if (X.shape[0], X_test.shape[0]) != (self.n, self.m):
+                raise ValueError(
+                    f"{place} has {X.shape[0]} and {X_test.shape[0]} rows, X and X_test have "
+                    f"{self.n} and {self.m}: give one for each."
+                )
+            found[name] = X, X_test
+        return found
+
+    def _fit_params(self, explainers):
+        found = self._of_explainers("fit_params", explainers)
+        for name, params in found.items():
+            if not isinstance(params, Mapping):
+                raise TypeError(
+                    f"fit_params[{name!r}] must be a dict of parameters of fit, got a "
+                    f"{type(params).__name__}."
+                )
+            for key in params:
+                if key in ("X", "y") or not has_fit_parameter(explainers[name], key):
+                    raise ValueError(f"fit of explainers[{name!r}] takes no {key!r}.")
+        return found
 
     def lacking(self, needs):
         """What must be given for the first of the needs that cannot be met; None if all can."""
@@ -71,8 +128,11 @@ class Study:
         return next((words[need] for need in needs if need in words), None)
 
     def say(self, text):
-        """Print progress."""
-        if self.options.verbose:
+        """Tell what is done next."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(text)
+            self.bar.update()
+        elif self.options.verbose:
             print(f"[compare_explainers] {text}")
 
     @property
@@ -177,25 +237,30 @@ class Case:
 
     def __init__(self, study, name, explainer):
         self.study, self.name, self.explainer = study, name, explainer
+        self.X, self.X_test = study.own_rows.get(name, (study.X, study.X_test))
         study.say(f"{name}: fit")
         start = time.perf_counter()
-        self.fitted = self.fit(study.X, study.y)
+        self.fitted = self.fit(self.X, study.y)
         self.cost = {"fit_seconds": time.perf_counter() - start}
-        self.predicted = self.fitted.predict(study.X_test)
+        self.predicted = self.fitted.predict(self.X_test)
         start = time.perf_counter()
-        self.T = self.fitted.attribute(study.X_test, self.predicted)
+        self.T = self.fitted.attribute(self.X_test, self.predicted)
         self.cost["seconds_per_row"] = (time.perf_counter() - start) / study.m
         if study.options.memory:
             study.say(f"{name}: memory")
             self.cost["peak_mb"] = self._peak()
 
+    def meets(self, needs):
+        """Whether its rows can have the faults that a metric needs."""
+        return self.name not in self.study.own_rows or PLANTED.isdisjoint(needs)
+
     def fit(self, X, y):
         """A fitted clone of the explainer."""
-        return clone(self.explainer).fit(X, y)
+        return clone(self.explainer).fit(X, y, **self.study.fit_params.get(self.name, {}))
 
     def attribute(self, target):
         """Attributions of a target to the rows as they are."""
-        return self.fitted.attribute(self.study.X_test, target)
+        return self.fitted.attribute(self.X_test, target)
 
     @cached_property
     def noisy(self):
@@ -209,7 +274,7 @@ class Case:
         try:
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
-            self.fit(self.study.X, self.study.y).attribute(self.study.X_test, self.predicted)
+            self.fit(self.X, self.study.y).attribute(self.X_test, self.predicted)
             return (tracemalloc.get_traced_memory()[1] - before) / 1e6
         finally:
             if not tracing:

@@ -12,7 +12,7 @@ from .._arrays import batches
 from ..explainers import BaseExplainer
 from ._cluster import BLOCK, current_client, gather, hold, share, total
 from ._lazy import Lazy
-from ._parts import against, answer, best_of, merged, named, pairs_of, placed, weighted_sum
+from ._parts import against, answer, best_of, merged, named, of_pairs, weighted_sum
 from ._rows import TrainingRows, rows_of_blocks, training_rows
 
 
@@ -179,16 +179,23 @@ class ClusterExplainer(Lazy, BaseExplainer):
         """What makes moments of test rows, where sums of attributions follow from them."""
         return None
 
-    def _shares(self, X, indices, target):
-        test = share((X, named(self, target)))
-        parts = pairs_of(self._cluster.training, indices)
+    def _of_pairs(self, question, X, pairs, *more):
+        test = share((X, named(self, pairs.target)))
+        tasks, places = self._ask_pairs(question, test, pairs.tests, pairs.rows, *more)
+        return zip(places, gather(tasks, "fetching pairs of rows"), strict=True)
+
+    def _ask_pairs(self, question, test, tests, rows, *more):
+        """(tasks of the partitions that have any of the rows, places of these among the pairs)."""
+        self._check_question(question)
+        parts = list(self._cluster.training.split(rows))
         tasks = [
-            self._ask("decompose", test, pairs, where=[p], light=self._light_for(X, target))[0]
-            for p, pairs, _ in parts
+            self._ask(of_pairs, question, test, tests[here], some, *more, where=[p])[0]
+            for p, some, here in parts
         ]
-        found = gather(tasks, "fetching the features' shares")
-        places = [place for *_, place in parts]
-        return placed(found, places, (*indices.shape, X.shape[1]), X.dtype)
+        return tasks, [here for *_, here in parts]
+
+    def _check_question(self, question):
+        """Refuses what single partitions cannot say of pairs."""
 
     # training rows
 

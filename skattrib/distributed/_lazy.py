@@ -12,7 +12,6 @@ from ._parts import (
     against,
     checked_test,
     moment_of,
-    pairs_of,
     placed,
     row_values,
     weighted_sum,
@@ -74,8 +73,7 @@ class Lazy:
 
     def score(self, X, y, sample_weight=None):
         """See the explainer of one machine."""
-        y, sample_weight = (np.asarray(one) if is_dask(one) else one for one in (y, sample_weight))
-        return super().score(X, y, sample_weight)
+        return super().score(X, _here(y), _here(sample_weight))
 
     def attribute(self, X, target=None, *, out=None):
         """See the explainer of one machine; a dask array for dask rows."""
@@ -140,22 +138,36 @@ class Lazy:
 
     def decompose(self, X, indices, *, target=None):
         """See the explainer of one machine; a dask array for dask rows."""
-        indices = np.asarray(indices) if is_dask(indices) else indices
         if not is_dask(X):
-            return super().decompose(X, indices, target=target)
+            return super().decompose(X, _here(indices), target=target)
+        return self._pairs("shares", X, indices, target)
+
+    def directions(self, X, indices, *, target=None, side="test"):
+        """See the explainer of one machine; a dask array for dask rows."""
+        if not is_dask(X):
+            return super().directions(X, _here(indices), target=target, side=side)
+        self._check_side(side)
+        return self._pairs("directions", X, indices, target, side)
+
+    def _pairs(self, question, X, indices, target, *more):
         self._check_lazy()
-        X = known(X)
-        indices = self._check_indices(indices, X.shape[0])
+        X = known(check_chunks(X, "X"))
+        indices = self._check_indices(_here(indices), X.shape[0])
         k, d = indices.shape[1], X.shape[1]
         X, sizes, tests = self._blocks(X, target, width=k * d)
         tasks, first = [], 0
         for size, test in zip(sizes, tests, strict=True):
-            parts = pairs_of(self._cluster.training, indices[first : first + size])
-            found = [self._ask("decompose", test, pairs, where=[p])[0] for p, pairs, _ in parts]
-            places = [place for *_, place in parts]
+            rows = indices[first : first + size].ravel()
+            numbers = np.repeat(np.arange(size), k)
+            found, places = self._ask_pairs(question, test, numbers, rows, *more)
             tasks.append(task(placed, found, places, (size, k, d), X.dtype))
             first += size
         return rows_of_blocks(tasks, sizes, (k, d), X.dtype)
+
+
+def _here(values):
+    """Values of a dask array in this process."""
+    return np.asarray(values) if is_dask(values) else values
 
 
 class LazyHead(Lazy):

@@ -13,10 +13,7 @@ def answer(X, codes, weight, part, light, state, question, start, *args):
         return question(explainer, start, *args)
     if not args:
         return getattr(explainer, question)
-    (rows, target), *more = args
-    if question == "decompose":
-        some, indices = more[0]
-        return explainer.decompose(rows[some], indices[:, None], target=target[some])
+    rows, target = args[0]
     return getattr(explainer, question)(rows, target)
 
 
@@ -85,21 +82,21 @@ def against(explainer, start, moment):
     return sums
 
 
-def pairs_of(training, indices):
-    """[(partition, (test rows, rows within it), places in the flat indices)]."""
-    flat = indices.ravel()
-    return [(p, (here // indices.shape[1], rows), here) for p, rows, here in training.split(flat)]
+def of_pairs(explainer, start, question, test, tests, rows, *side):
+    """Shares or directions of pairs of a test row and a row of the partition, (n, d)."""
+    X, target = test[0][tests], test[1][tests]
+    if question == "shares":
+        found = explainer.decompose(X, rows[:, None], target=target)
+    else:
+        found = explainer.directions(X, rows[:, None], target=target, side=side[0])
+    return found if sp.issparse(found) else found[:, 0]
 
 
 def placed(found, places, shape, dtype):
-    """Shares of pairs at their places, (m, k, d), or (m k, d) in CSR where they are sparse."""
-    m, k, d = shape
-    if found and sp.issparse(found[0]):
-        order = np.argsort(np.concatenate(places), kind="stable")
-        return sp.csr_array(sp.vstack(found, format="csr"))[order]
-    out = np.zeros((m * k, d), dtype=dtype)
+    """What partitions have found of pairs at their places, (m, k, d)."""
+    out = np.zeros((shape[0] * shape[1], shape[2]), dtype=dtype)
     for block, here in zip(found, places, strict=True):
-        out[here] = block[:, 0]
+        out[here] = block
     return out.reshape(shape)
 
 

@@ -252,13 +252,12 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
                 "this process: give X.compute(), or InfluenceExplainer(inverse='cholesky')"
             )
 
-    def _shares(self, X, indices, target):
+    def _check_question(self, question):
         if self.inverse_ == "cg":
             raise ValueError(
-                "decompose with inverse='cg' takes a solve over all partitions for each pair: give "
-                "InfluenceExplainer(inverse='cholesky')"
+                "decompose and directions with inverse='cg' take a solve over all partitions for "
+                "each pair: give InfluenceExplainer(inverse='cholesky')"
             )
-        return super()._shares(X, indices, target)
 
     def _of_each(self, question, width=()):
         if self.inverse_ == "cg":

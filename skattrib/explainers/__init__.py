@@ -1,6 +1,7 @@
 """Explainers: estimators that attribute outputs of a classifier to its training rows."""
 
 from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._heads import LinearHead
 from .averaged import AveragedExplainer
 from .datamodels import DatamodelExplainer, LeaveOneOutExplainer
@@ -13,10 +14,12 @@ from .dual_view_cv import (
 from .influence import InfluenceExplainer
 from .mlp import MLPExplainer
 from .representer import RepresenterExplainer
+from .representer_regressor import RepresenterRegressor
 from .similarity import ExemplarSVMExplainer, SimilarityExplainer
 from .trak import TRAKExplainer
 
-# the one list that tests, command line and README follow
+# the lists that tests, command line and README follow: of classifiers, and of numbers
+REGRESSORS = (RepresenterRegressor,)
 EXPLAINERS = (
     DualViewExplainer,
     DualViewExplainerCV,
@@ -33,8 +36,10 @@ EXPLAINERS = (
 
 __all__ = [
     "EXPLAINERS",
+    "REGRESSORS",
     "AveragedExplainer",
     "BaseExplainer",
+    "ClassifierExplainer",
     "DatamodelExplainer",
     "DualViewExplainer",
     "DualViewExplainerCV",
@@ -44,6 +49,7 @@ __all__ = [
     "LinearHead",
     "MLPExplainer",
     "RepresenterExplainer",
+    "RepresenterRegressor",
     "SimilarityExplainer",
     "TRAKExplainer",
     "fidelity_scorer",

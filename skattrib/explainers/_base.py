@@ -1,4 +1,4 @@
-"""The public contract of every explainer: targets, validation and the forms attributions take."""
+"""The public contract of every explainer: the forms attributions take, on checked rows."""
 
 from abc import ABCMeta, abstractmethod
 from numbers import Integral
@@ -6,37 +6,31 @@ from types import SimpleNamespace
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays.checks import codes_of, plain_array
+from .._arrays.checks import plain_array, refuse_network
 from . import _scoring
-from ._validation import canonical, check_rows, output_config
+from ._validation import check_rows, output_config
 
 
 class BaseExplainer(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    ClassifierMixin,
     BaseEstimator,
     metaclass=ABCMeta,
 ):
     """Attributions to training rows in every form, from a kernel that knows their blocks.
 
-    Subclasses set `classes_` and `n_samples_fit_`; `_kernel` and `_predict_codes` are the rest.
+    Subclasses set `n_samples_fit_`; what can be explained, `_check_target` says.
     """
 
     @abstractmethod
     def _kernel(self) -> _scoring.Kernel: ...
 
     @abstractmethod
-    def _predict_codes(self, X): ...
+    def _check_target(self, X, target) -> _scoring.Target: ...
 
     @staticmethod
     def _largest_norm(dtype):
@@ -56,6 +50,10 @@ class BaseExplainer(
         shown.estimator_class = type(self)
         return shown
 
+    def _validate_params(self):
+        refuse_network(getattr(self, "estimator", None))
+        super()._validate_params()
+
     @property
     def _n_features_out(self):
         return self.n_samples_fit_
@@ -64,65 +62,6 @@ class BaseExplainer(
         # not any attribute: a fit that failed leaves some behind
         check_is_fitted(self, "n_samples_fit_")
         return check_rows(self, X)
-
-    def _check_fitted_rows(self, X_train, y_train):
-        """(X_train, codes) of rows that can be those given to `fit`."""
-        X_train = check_rows(self, X_train)
-        codes = codes_of(y_train, self.classes_, "label of y_train")
-        n = self.n_samples_fit_
-        if X_train.shape[0] != n or codes.shape != (n,):
-            raise ValueError(
-                f"X_train and y_train must be the {n} rows given to fit, got {X_train.shape[0]} "
-                f"rows and labels of shape {codes.shape}"
-            )
-        return X_train, codes
-
-    def predict(self, X) -> np.ndarray:
-        """Classes that are explained when no target is given.
-
-        Parameters
-        ----------
-        X : array or CSR of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        codes = self._predict_codes(self._check_rows(X))
-        return self.classes_[codes]
-
-    # targets
-
-    def _check_target(self, X, target):
-        """A `Target` from None, a label, labels, or what `_check_logit_weights` takes."""
-        m, K = X.shape[0], len(self.classes_)
-        if target is None:
-            return _scoring.Target(self._predict_codes(X))
-        if sp.issparse(target):
-            target = canonical(target, "target").toarray()
-        target = plain_array(target, "target")
-        if target.ndim == 0:
-            return _scoring.Target(np.full(m, codes_of(target, self.classes_, "target")))
-        if target.ndim == 1:
-            if len(target) != m:
-                raise ValueError(
-                    f"target has {len(target)} labels but X has {m} rows: give one label, one "
-                    f"label a row, or logit weights of shape ({m}, {K})"
-                )
-            return _scoring.Target(codes_of(target, self.classes_, "target"))
-        weights = self._check_logit_weights(target, m)
-        largest = np.abs(weights).max(initial=0.0)
-        if largest > self._largest_norm(X.dtype):
-            raise ValueError(
-                f"logit weights as large as {largest:.1e} are beyond what {X.dtype} attributions "
-                "hold: scale the weights in target"
-            )
-        return _scoring.Target(None, weights)
-
-    def _check_logit_weights(self, target, m):
-        raise ValueError(
-            f"{type(self).__name__} has no logits: target must be one label or one label a row"
-        )
 
     def _check_candidates(self, k, target):
         """Refuses more rows than a target compares with; most compare with all."""
@@ -306,9 +245,63 @@ class BaseExplainer(
         ValueError
             For indices that are not training rows or of the wrong shape.
         """
+        X, shape, pairs = self._check_pairs(X, indices, target)
+        return _scoring.of_pairs(self._of_pairs("shares", X, pairs), shape, X)
+
+    def directions(
+        self, X, indices, *, target=None, side: str = "test"
+    ) -> np.ndarray | sp.csr_array:
+        """Gradients of the attributions of chosen training rows by the features of either row.
+
+        Parameters
+        ----------
+        X : array or CSR of shape (n_samples, n_features)
+        indices : int array of shape (n_samples, k)
+            Training rows, such as `top_k` returns.
+        target : as in `attribute`
+        side : {"test", "train"}
+            Whose features are meant: those of the row of X, or of the training row.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, k, n_features), or for CSR rows CSR of (n_samples * k, ...)
+            Its product with the row's own features is ``attribute(X)[j, indices[j, q]]``, in
+            [j, q] or in row ``j * k + q``, but for the share of an intercept, where attributions
+            have one: feature by feature it is `decompose`. Sent back through the network whose
+            features the rows are, it says which of its inputs carry the attribution.
+
+        Raises
+        ------
+        ValueError
+            For indices that are not training rows or of the wrong shape, and for a side that
+            attributions are not linear in.
+
+        Notes
+        -----
+        Coefficients are held fixed: of DualView and representer points the duals, and of a cosine
+        both norms, without which the gradient would be perpendicular to the row and carry nothing
+        of the attribution. Attributions of influence are linear in the test row alone, those of an
+        exemplar SVM in the training row alone, whose features `decompose` then means; TRAK's in
+        both gradients, of which `decompose` means the training row's.
+        """
+        X, shape, pairs = self._check_pairs(X, indices, target)
+        self._check_side(side)
+        return _scoring.of_pairs(self._of_pairs("directions", X, pairs, side), shape, X)
+
+    def _check_side(self, side):
+        if not (isinstance(side, str) and side in ("test", "train")):
+            raise ValueError(f"side must be 'test' or 'train', got {side!r}")
+
+    def _check_pairs(self, X, indices, target):
+        """Checked rows, the shape of indices, and the pairs that they make."""
         X = self._check_rows(X)
         indices = self._check_indices(indices, X.shape[0])
-        return self._shares(X, indices, self._check_target(X, target))
+        target = self._check_target(X, target)
+        tests = np.repeat(np.arange(X.shape[0]), indices.shape[1])
+        return X, indices.shape, _scoring.Pairs(tests, indices.ravel(), target)
+
+    def _of_pairs(self, question, X, pairs, *more):
+        return getattr(self._kernel(), question)(X, pairs, *more)
 
     def _check_indices(self, indices, m):
         indices = plain_array(indices, "indices")
@@ -316,7 +309,4 @@ class BaseExplainer(
             raise ValueError(f"indices must be integers of shape ({m}, k)")
         if indices.size and not 0 <= indices.min() <= indices.max() < self.n_samples_fit_:
             raise ValueError(f"indices must be training rows, 0..{self.n_samples_fit_ - 1}")
-        return indices
-
-    def _shares(self, X, indices, target):
-        return self._kernel().shares(X, indices, target)
+        return indices.astype(np.intp)

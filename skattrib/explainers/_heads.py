@@ -13,10 +13,12 @@ from .._arrays.checks import check_estimator, plain_array
 from .._arrays.outputs import OUTPUTS, output_weights
 from . import _scoring
 from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._validation import check_rows
 
 __all__ = [
     "DualExplainer",
+    "DualForm",
     "HeadExplainer",
     "LinearHead",
     "SoftmaxExplainer",
@@ -47,7 +49,7 @@ def frozen(estimator):
     return estimator
 
 
-class HeadExplainer(BaseExplainer):
+class HeadExplainer(ClassifierExplainer):
     """An explainer of a linear head, given by `coef_` and `intercept_`."""
 
     _outputs: tuple[str, ...] = OUTPUTS[:2]
@@ -133,11 +135,11 @@ class HeadExplainer(BaseExplainer):
         return output_weights(logits(self._decision(X)), target.codes, output)
 
 
-class DualExplainer(HeadExplainer):
-    """A head whose weights are sums over training rows, ``W = sum_i alpha_i x_i^T``.
+class DualForm(BaseExplainer):
+    """Weights that are sums over training rows, ``W = sum_i alpha_i x_i^T``.
 
-    Subclasses have a parameter `intercept_share`, and set `dual_coef_`, `support_` and
-    `support_vectors_`.
+    Subclasses have parameters `fit_intercept` and `intercept_share`, and set `dual_coef_`,
+    `intercept_`, `support_` and `support_vectors_`.
     """
 
     def _keep_constant(self, size):
@@ -145,11 +147,20 @@ class DualExplainer(HeadExplainer):
         self._size = size if self.fit_intercept else 0.0
         self._bias = self._size**2 if self.intercept_share else 0.0
 
+    def _keep_dual(self, X, alpha):
+        """Remember the rows whose coefficients (n, q) are not all zero, and these."""
+        self.support_ = np.flatnonzero(alpha.any(axis=1))
+        everything = len(self.support_) == X.shape[0]
+        self.support_vectors_ = X if everything else X[self.support_]
+        self.dual_coef_ = np.ascontiguousarray(alpha[self.support_].T)
+
     def _logit_dual(self):
-        """Duals of the K logits, (K, n_support)."""
-        if len(self.classes_) > 2:
-            return self.dual_coef_
-        return np.concatenate([-0.5 * self.dual_coef_, 0.5 * self.dual_coef_])
+        """Coefficients of all outputs, (K, n_support)."""
+        return self.dual_coef_
+
+    def _logit_intercept(self):
+        """Intercepts of all outputs, (K,)."""
+        return self.intercept_
 
     def _kernel(self):
         return _scoring.DualKernel(
@@ -171,7 +182,7 @@ class DualExplainer(HeadExplainer):
         Returns
         -------
         ndarray of shape (n_samples,)
-            ``v.intercept`` with the logit weights v of the target, in float64: with the sum of
+            ``v.intercept`` with the weights v of the target, in float64: with the sum of
             ``attribute(X, target)`` over training rows it is the output. Zeros with
             `intercept_share`.
         """
@@ -179,11 +190,21 @@ class DualExplainer(HeadExplainer):
         return self._base_value(self._check_target(X, target))
 
     def _base_value(self, target):
-        weights = target.as_weights(len(self.classes_))
-        if self._bias:
-            return np.zeros(len(weights))
-        b = self.intercept_
-        return weights @ (np.append(-b / 2, b / 2) if len(b) == 1 else b)
+        b = self._logit_intercept()
+        weights = target.as_weights(len(b))
+        return np.zeros(len(weights)) if self._bias else weights @ b
+
+
+class DualExplainer(DualForm, HeadExplainer):
+    """A classifier's head of that form."""
+
+    def _logit_dual(self):
+        if len(self.classes_) > 2:
+            return self.dual_coef_
+        return np.concatenate([-0.5 * self.dual_coef_, 0.5 * self.dual_coef_])
+
+    def _logit_intercept(self):
+        return logits(self.intercept_)[0] if len(self.classes_) == 2 else self.intercept_
 
 
 class SoftmaxExplainer(HeadExplainer):

@@ -23,14 +23,37 @@ class Target:
     codes: np.ndarray | None
     weights: np.ndarray | None = None
 
+    @staticmethod
+    def directions(codes, n_classes):
+        """The logit weights that classes mean, (len(codes), K)."""
+        return label_directions(n_classes)[codes]
+
     def as_weights(self, n_classes):
         """The logit weights (m, K)."""
-        return label_directions(n_classes)[self.codes] if self.weights is None else self.weights
+        return self.directions(self.codes, n_classes) if self.weights is None else self.weights
 
     def rows(self, rows):
         """The target of some of the test rows."""
         part = [None if given is None else given[rows] for given in (self.codes, self.weights)]
-        return Target(*part)
+        return type(self)(*part)
+
+
+class UnitTarget(Target):
+    """What is explained of a regression: units (m,), or weights of them (m, U)."""
+
+    @staticmethod
+    def directions(codes, n_classes):
+        """Weights of one unit each."""
+        return (codes[:, None] == np.arange(n_classes)).astype(np.float64)
+
+
+@dataclass
+class Pairs:
+    """A test row and a training row at each place, and the target of all test rows."""
+
+    tests: np.ndarray
+    rows: np.ndarray
+    target: Target
 
 
 @dataclass
@@ -52,9 +75,11 @@ class Kernel(ABC):
     vectors : (n_support, d) array or CSR
     n_samples : training rows, support or not
     absent : T where no group has the column
+    side : whose features share attributions, those of the test or of the training row
     """
 
     absent = 0.0
+    side = "test"
 
     def __init__(self, support, vectors, n_samples):
         self.support, self.vectors, self.n_samples = support, vectors, n_samples
@@ -62,6 +87,24 @@ class Kernel(ABC):
     def read(self):
         """Training rows that are read while attributions are written."""
         return [self.vectors]
+
+    def as_kept(self, X):
+        """Rows in the coordinates of `vectors`."""
+        return X
+
+    def mismatch(self, X, rows):
+        """Largest difference of each row of X from a training row, over the largest number of that.
+
+        0 for rows that are not kept, whose attributions are 0.
+        """
+        at = np.searchsorted(self.support, rows)
+        known = at < len(self.support)
+        known[known] = self.support[at[known]] == rows[known]
+        kept = full(self.vectors[at[known]])
+        scale = np.abs(kept).max(axis=1, initial=np.finfo(np.float32).tiny)
+        out = np.zeros(len(rows))
+        out[known] = np.abs(self.as_kept(X[known]) - kept).max(axis=1, initial=0.0) / scale
+        return out
 
     @abstractmethod
     def groups(self, target):
@@ -72,8 +115,19 @@ class Kernel(ABC):
         """Values of some test rows x training rows of one float type."""
 
     @abstractmethod
-    def shares(self, X, indices, target):
-        """The features' shares of T[j, indices[j, q]], (m, k, d); as (m k, d) CSR if X is CSR."""
+    def directions(self, X, pairs, side):
+        """Yields (places, rows): T of these pairs is rows . phi of the side, but for a bias.
+
+        Where a place comes twice its rows add up; where it does not come they are zero.
+        """
+
+    def shares(self, X, pairs):
+        """Yields (places, rows): the features' shares of T."""
+        for at, found in self.directions(X, pairs, self.side):
+            own = X[pairs.tests[at]] if self.side == "test" else self.vectors[pairs.rows[at]]
+            if sp.issparse(own) and not sp.issparse(found):
+                own, found = found, own
+            yield at, found.multiply(own) if sp.issparse(found) else found * own
 
     def coefficients(self, group, rows, columns, dtype):
         """Coefficients of a block, (1, columns) if the test rows share them."""
@@ -112,9 +166,10 @@ class DualKernel(Kernel):
             rows, columns = np.arange(len(target.weights)), np.arange(len(self.support))
             yield Group(rows, columns, None, target.weights)
             return
-        directions = label_directions(self.dual.shape[0])
-        for c in np.unique(target.codes):
-            coef = np.asarray(directions[c] @ self.dual).ravel()
+        classes = np.unique(target.codes)
+        directions = target.directions(classes, self.dual.shape[0])
+        for c, direction in zip(classes, directions, strict=True):
+            coef = np.asarray(direction @ self.dual).ravel()
             columns = np.flatnonzero(coef)
             yield Group(np.flatnonzero(target.codes == c), columns, coef[columns])
 
@@ -165,35 +220,49 @@ class DualKernel(Kernel):
             )
         return out
 
-    def shares(self, X, indices, target):
-        """(v_j . alpha_i) phi_ik phi_jk; the bias has the rest."""
-        weights = target.as_weights(self.dual.shape[0])
-        place = np.searchsorted(self.support, indices)
-        known = np.isin(indices, self.support)
-        coef = np.zeros(indices.shape)
-        for j in np.flatnonzero(known.any(axis=1)):
-            coef[j, known[j]] = np.asarray(weights[j] @ self.dual[:, place[j, known[j]]]).ravel()
-        place[~known] = 0
-        if sp.issparse(X):
-            return row_products(X, self.vectors, place, coef)
-        out = np.zeros((*indices.shape, X.shape[1]), dtype=X.dtype)
-        for j in np.flatnonzero(known.any(axis=1)):
-            vectors = full(self.vectors[place[j, known[j]]])
-            out[j, known[j]] = coef[j, known[j], None] * vectors * X[j]
-        return out
+    def directions(self, X, pairs, side):
+        """(v_j . alpha_i) times the row of the other side."""
+        weights = pairs.target.as_weights(self.dual.shape[0])
+        place = np.searchsorted(self.support, pairs.rows)
+        known = np.flatnonzero(np.isin(pairs.rows, self.support))
+        for part in pair_batches(len(known), X, self.vectors):
+            at = known[part]
+            alpha, V = self.dual[:, place[at]], weights[pairs.tests[at]]
+            if sp.issparse(alpha):
+                coef = np.asarray(alpha.multiply(V.T).sum(axis=0)).ravel()
+            else:
+                coef = np.einsum("kp,pk->p", alpha, V)
+            other = self.vectors[place[at]] if side == "test" else X[pairs.tests[at]]
+            yield at, scaled(other, coef)
 
 
-def row_products(X, vectors, place, coef):
-    """Rows j k + q: coef[j, q] X[j] * vectors[place[j, q]], as CSR (m k, d) of the type of X."""
-    m, k = place.shape
-    if not vectors.shape[0]:
-        return sp.csr_array((m * k, X.shape[1]), dtype=X.dtype)
-    parts = []
-    for rows in batches(m, max(1, 4096 // max(k, 1))):
-        left = sp.csr_array(X[np.repeat(np.arange(rows.start, rows.stop), k)])
-        scale = sp.diags_array(coef[rows].ravel())
-        parts.append(sp.csr_array((scale @ left).multiply(vectors[place[rows].ravel()])))
-    out = sp.csr_array(sp.vstack(parts), dtype=X.dtype) if parts else sp.csr_array(X[:0])
+def pair_batches(n, *rows):
+    """Slices of n pairs whose rows stay in the cache."""
+    dense = [part.shape[1] for part in rows if not sp.issparse(part)]
+    return batches(n, max(1, min(4096, 2**16 // max(dense, default=1))))
+
+
+def scaled(rows, factors):
+    """Rows times one factor each, in float64."""
+    if not sp.issparse(rows):
+        return factors[:, None] * rows
+    data = rows.data * np.repeat(factors, np.diff(rows.indptr))
+    return sp.csr_array((data, rows.indices, rows.indptr), shape=rows.shape)
+
+
+def of_pairs(found, shape, X):
+    """What kernels yield of (m, k) pairs as (m, k, d), or if X is CSR as CSR (m k, d)."""
+    (m, k), d = shape, X.shape[1]
+    if not sp.issparse(X):
+        out = np.zeros((m * k, d), dtype=X.dtype)
+        for at, rows in found:
+            out[at] += full(rows)
+        return out.reshape(m, k, d)
+    parts = [(at, sp.coo_array(rows)) for at, rows in found]
+    entries = [(part.data, at[part.coords[0]], part.coords[1]) for at, part in parts]
+    none = np.zeros(0), np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)
+    data, *places = map(np.concatenate, zip(none, *entries, strict=True))
+    out = sp.csr_array((data.astype(X.dtype), tuple(places)), shape=(m * k, d))
     out.eliminate_zeros()
     return out
 

@@ -16,7 +16,15 @@ from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from .._arrays.checks import canonical_csr, check_features, check_plain, codes_of, plain_array
+from .._arrays.checks import (
+    canonical_csr,
+    check_features,
+    check_plain,
+    check_same_rows,
+    codes_of,
+    index_ids,
+    plain_array,
+)
 
 __all__ = [
     "BaseComposition",
@@ -25,6 +33,7 @@ __all__ = [
     "Options",
     "StrOptions",
     "canonical",
+    "check_regression_data",
     "check_rows",
     "check_training_data",
     "check_weights",
@@ -47,38 +56,58 @@ LAYOUT: dict = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "orde
 
 
 def check_training_data(estimator, X, y, classes=None):
-    """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64."""
+    """Validated (X, codes) with `classes_` set; rows C-ordered or canonical CSR, float32 or 64.
+
+    The estimator remembers what the rows are called and their labels: small, for explanations.
+    """
     check_features(X, "X")
     check_plain(y, "y")
+    check_same_rows(exactly=False, X=X, y=y)
+    estimator._fit_ids = index_ids(X, y)
     with np.errstate(invalid="ignore", over="ignore"):
         X, y = validate_data(estimator, canonical(X), y, **LAYOUT)
     check_classification_targets(y)
     _check_size(estimator, X)
     if classes is not None:
-        estimator.classes_ = classes
-        return X, codes_of(y, classes, "label of y")
-    estimator.classes_, codes = np.unique(y, return_inverse=True)
-    if len(estimator.classes_) < 2:
-        raise ValueError(
-            f"{type(estimator).__name__} needs rows of at least 2 classes, but y contains only "
-            f"one class: {estimator.classes_.tolist()[0]!r}"
-        )
+        estimator.classes_, codes = classes, codes_of(y, classes, "label of y")
+    else:
+        estimator.classes_, codes = np.unique(y, return_inverse=True)
+        if len(estimator.classes_) < 2:
+            raise ValueError(
+                f"{type(estimator).__name__} needs rows of at least 2 classes, but y contains only "
+                f"one class: {estimator.classes_.tolist()[0]!r}"
+            )
+    estimator._fit_codes = codes.astype(np.min_scalar_type(len(estimator.classes_)))
     return X, codes
 
 
+def check_regression_data(estimator, X, y):
+    """Validated (X, targets in float64); rows as those of `check_training_data`."""
+    check_features(X, "X")
+    check_same_rows(exactly=False, X=X, y=y)
+    estimator._fit_ids = index_ids(X, y)
+    y = None if y is None else plain_array(y, "y")
+    options = {"multi_output": True, "y_numeric": True, **LAYOUT}
+    with np.errstate(invalid="ignore", over="ignore"):
+        X, y = validate_data(estimator, canonical(X), y, **options)
+    _check_size(estimator, X)
+    return X, y.astype(np.float64)
+
+
 def check_weights(X, codes, classes, sample_weight, class_weight):
-    """Sample weights times class weights of checked rows, in float64."""
+    """Sample weights times class weights of checked rows, in float64; no codes, no classes."""
     if not (sample_weight is None or isinstance(sample_weight, Real)):
         sample_weight = plain_array(sample_weight, "sample_weight", np.float64)
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
     if class_weight == "balanced" and (weight > 0).any():
         weight = weight * _balanced(codes, weight)
-    else:
+    elif class_weight is not None:
         weight = weight * compute_sample_weight(class_weight, classes[codes])
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        what = "sample_weight" if codes is None else "sample_weight times class_weight"
         raise ValueError(
-            "sample_weight times class_weight must be finite, negative nowhere and positive for "
-            f"some rows; it lies in {weight.min()}..{weight.max()}"
+            f"{what} must be finite, negative nowhere and positive for some rows; it lies in "
+            f"{weight.min()}..{weight.max()}"
         )
     return weight
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from .._arrays import batches
 from .._arrays.checks import plain_array
 from . import _scoring
-from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._heads import HeadExplainer, SoftmaxExplainer
 from ._validation import (
     BaseComposition,
@@ -53,6 +53,10 @@ class AveragedKernel(_scoring.Kernel):
         """Those of all members."""
         return [rows for kernel in self.members for rows in kernel.read()]
 
+    def mismatch(self, X, rows):
+        """The largest of the members'."""
+        return np.max([kernel.mismatch(part, rows) for kernel, part, *_ in self._each(X)], axis=0)
+
     def groups(self, target):
         """One group of everything."""
         m = len(target.codes) if target.weights is None else len(target.weights)
@@ -81,19 +85,28 @@ class AveragedKernel(_scoring.Kernel):
             out += weight * kernel.aggregate(part, target, weights)
         return out
 
-    def shares(self, X, indices, target):
-        """The members' shares, each in its columns."""
-        if sp.issparse(X):
-            out = sp.csr_array((indices.size, X.shape[1]), dtype=X.dtype)
-            for kernel, part, columns, weight in self._each(X):
-                own = sp.coo_array(kernel.shares(part, indices, target))
-                at = own.coords[0], np.arange(X.shape[1])[columns][own.coords[1]]
-                out += X.dtype.type(weight) * sp.csr_array((own.data, at), shape=out.shape)
-            return out
-        out = np.zeros((*indices.shape, X.shape[1]), dtype=X.dtype)
+    def directions(self, X, pairs, side):
+        """The members' directions, each in its columns."""
         for kernel, part, columns, weight in self._each(X):
-            out[:, :, columns] += X.dtype.type(weight) * kernel.shares(part, indices, target)
-        return out
+            yield from _placed(kernel.directions(part, pairs, side), columns, weight, X.shape[1])
+
+    def shares(self, X, pairs):
+        """The members' shares, each in its columns."""
+        for kernel, part, columns, weight in self._each(X):
+            yield from _placed(kernel.shares(part, pairs), columns, weight, X.shape[1])
+
+
+def _placed(found, columns, weight, d):
+    """Weighted rows of pairs as wide as those of all members."""
+    for at, rows in found:
+        if sp.issparse(rows):
+            rows = sp.coo_array(rows)
+            places = rows.coords[0], np.arange(d)[columns][rows.coords[1]]
+            yield at, sp.coo_array((weight * rows.data, places), shape=(len(at), d))
+            continue
+        out = np.zeros((len(at), d))
+        out[:, columns] = weight * rows
+        yield at, out
 
 
 def columns_of(X, columns):
@@ -253,7 +266,7 @@ class AveragedExplainer(BaseComposition, SoftmaxExplainer):
                 raise ValueError(f"{wanted}, got {entry!r}")
             if not isinstance(entry[0], str):
                 raise ValueError(f"{wanted}, a name being a string, got {entry[0]!r}")
-            if isinstance(entry[1], type) or not isinstance(entry[1], BaseExplainer):
+            if isinstance(entry[1], type) or not isinstance(entry[1], ClassifierExplainer):
                 raise ValueError(f"{wanted}: {entry[0]!r} is no explainer, but {entry[1]!r}")
         self._validate_names([name for name, _ in self._members])
 
@@ -312,7 +325,7 @@ class AveragedExplainer(BaseComposition, SoftmaxExplainer):
 
     def _check_logit_weights(self, target, m):
         if not _all_have("decision_function")(self):
-            return BaseExplainer._check_logit_weights(self, target, m)
+            return ClassifierExplainer._check_logit_weights(self, target, m)
         return super()._check_logit_weights(target, m)
 
     def _check_candidates(self, k, target):

@@ -60,11 +60,11 @@ class _RefitKernel(_scoring.Kernel):
                     block = np.ascontiguousarray(T[:, columns], dtype=X.dtype)
                     yield group, rows, columns, one[:, : block.shape[1]], block
 
-    def shares(self, X, indices, target):
+    def directions(self, X, pairs, side):
         """Retraining does not tell features apart."""
         raise ValueError(
-            "decompose needs a linear head, and retraining tells nothing of features; use "
-            "DualViewExplainer, RepresenterExplainer or InfluenceExplainer"
+            "decompose and directions need a linear head, and retraining tells nothing of "
+            "features; use DualViewExplainer, RepresenterExplainer or InfluenceExplainer"
         )
 
 
@@ -106,7 +106,7 @@ class _RefitExplainer(HeadExplainer):
         ((_, self.estimator_),) = run(_refit, [full], n_jobs=1)
         models = dict(run_kept(_refit, jobs, folder, n_jobs=self.n_jobs, verbose=self.verbose))
         self.estimators_ = [models[k] for k in range(len(jobs))]
-        self._fit_X, self._fit_codes = X, codes
+        self._fit_X = X
         self.n_samples_fit_ = X.shape[0]
         return self
 

@@ -15,7 +15,7 @@ from ..gradients.gauss_newton import solve_models, warn_of_sketches
 from ..gradients.mlp import check_mlp, mlp_logits, mlp_rows, n_parameters, own_probabilities
 from ..gradients.sketch import Sketch
 from ..retraining.refits import draw_seed
-from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._kernels.similarity import TRAKKernel
 from ._validation import HasMethods, Interval, StrOptions, check_training_data, fit_context
 
@@ -35,15 +35,15 @@ class MLPKernel(TRAKKernel):
         """The training rows themselves are not kept."""
         return []
 
-    def shares(self, X, indices, target):
+    def directions(self, X, pairs, side):
         """Attributions run through the weights of the networks."""
         raise ValueError(
-            "decompose needs a linear head: attributions to networks are sums over all their "
-            "weights, not over the columns of X"
+            "decompose and directions need a linear head: attributions to networks are sums over "
+            "all their weights, not over the columns of X"
         )
 
 
-class MLPExplainer(BaseExplainer):
+class MLPExplainer(ClassifierExplainer):
     """Explains scikit-learn's MLPClassifier by what each training row did to all its weights.
 
     TRAK on exact gradients of all layers: see :class:`TRAKExplainer`. Several networks, trained
@@ -128,7 +128,7 @@ class MLPExplainer(BaseExplainer):
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), list, tuple, None],
         "output": [StrOptions(set(OUTPUTS))],
-        "ridge": [Interval(Real, 0, 1e100, closed="neither")],
+        "ridge": [Interval(Real, 0, None, closed="neither")],
         "curvature": [StrOptions({"logistic", "identity"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "k": [Interval(Integral, 1, None, closed="left"), None],

@@ -214,13 +214,9 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         self._keep_head(found.coef, found.intercept)
         if K == 2:
             alpha = alpha[:, 1:]
-        self.support_ = np.flatnonzero(alpha.any(axis=1))
-        everything = len(self.support_) == X.shape[0]
-        self.support_vectors_ = X if everything else X[self.support_]
-        self.dual_coef_ = np.ascontiguousarray(alpha[self.support_].T)
+        self._keep_dual(X, alpha)
         self.completeness_error_, self.n_iter_ = found.completeness_error, max(1, found.n_iter)
         self._keep_constant(size)
-        self._own = codes
         self.n_samples_fit_ = X.shape[0]
         return self
 
@@ -266,7 +262,7 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     def global_importance_(self) -> np.ndarray:
         """Coefficient of each training row for its own label, (n_samples_fit_,)."""
         check_is_fitted(self, "n_samples_fit_")
-        dual, own = self.dual_coef_, self._own[self.support_]
+        dual, own = self.dual_coef_, self._fit_codes[self.support_]
         out = np.zeros(self.n_samples_fit_)
         if len(dual) == 1:
             out[self.support_] = np.where(own == 1, dual[0], -dual[0])

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import full, squared_norms
 from . import _scoring
-from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._kernels.similarity import ExemplarKernel, SimilarityKernel, group
 from ._validation import Interval, StrOptions, check_training_data, fit_context
 
@@ -21,11 +21,11 @@ NEGLIGIBLE = 1e-150
 UNMOVED = 1e-10
 
 
-class _Similarities(BaseExplainer):
+class _Similarities(ClassifierExplainer):
     """What the two explainers without a head share: training rows kept, label targets only."""
 
     def _keep(self, X, y):
-        X, self._fit_codes = check_training_data(self, X, y)
+        X, _ = check_training_data(self, X, y)
         self._fit_same_class = self.same_class
         self._fit_X, self.n_samples_fit_ = X, X.shape[0]
         return self

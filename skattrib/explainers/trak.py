@@ -11,7 +11,7 @@ from .._arrays import batches, full, products
 from .._arrays.checks import plain_array
 from ..gradients.gauss_newton import solve_models, warn_of_sketches
 from . import _scoring
-from ._base import BaseExplainer
+from ._classifier import ClassifierExplainer
 from ._kernels.similarity import TRAKKernel
 from ._validation import Interval, StrOptions, check_training_data, fit_context
 
@@ -19,7 +19,7 @@ from ._validation import Interval, StrOptions, check_training_data, fit_context
 NARROW = 128
 
 
-class TRAKExplainer(BaseExplainer):
+class TRAKExplainer(ClassifierExplainer):
     """Explains by gradients of a network's log-odds, seen through their curvature.
 
     Linearizes the network in its weights: a training row is what it does to them, by its gradient
@@ -35,8 +35,10 @@ class TRAKExplainer(BaseExplainer):
     curvature : {"logistic", "identity"}, default="logistic"
         Weights of the training rows in the curvature: "logistic" p (1 - p), those of the
         Gauss-Newton matrix of the loss; "identity" 1, as in the paper.
-    temperature : float, default=1.0
-        By which the log-odds of `probabilities` are divided.
+    temperature : float, default=2.0
+        By which the log-odds of `probabilities` are divided first: networks are surer of the rows
+        they were trained on than they are right. 1 for gradients and probabilities that are those
+        of divided logits already.
 
     Attributes
     ----------
@@ -54,13 +56,15 @@ class TRAKExplainer(BaseExplainer):
 
     Notes
     -----
-    With gradients phi_i of the training rows and g_j of the test rows, and own probabilities p_i::
+    With gradients phi_i of the training rows and g_j of the test rows, and own probabilities p_i,
+    at the temperature::
 
         T[j, i] = g_j^T (sum_i w_i phi_i phi_i^T + lambda I)^-1 phi_i (1 - p_i)
         lambda = ridge * mean_i w_i ||phi_i||^2
 
     For several models the mean over models of these products; for curvature "identity" the paper's
-    two means, of the products without 1 - p_i and of 1 - p_i.
+    two means, of the products without 1 - p_i and of 1 - p_i. The paper's TRAK has curvature
+    "identity", no ridge and temperature 1.
 
     Sign and unit: positive, the row raises the explained output. With "logistic" the unit is that
     of the output, to first order in the weights. Attributions do not sum to the output.
@@ -92,12 +96,12 @@ class TRAKExplainer(BaseExplainer):
 
     _parameter_constraints: dict = {
         "n_models": [Interval(Integral, 1, None, closed="left")],
-        "ridge": [Interval(Real, 0, 1e100, closed="neither")],
+        "ridge": [Interval(Real, 0, None, closed="neither")],
         "curvature": [StrOptions({"logistic", "identity"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
     }
 
-    def __init__(self, n_models=1, *, ridge=2.0, curvature="logistic", temperature=1.0):
+    def __init__(self, n_models=1, *, ridge=2.0, curvature="logistic", temperature=2.0):
         self.n_models = n_models
         self.ridge = ridge
         self.curvature = curvature
@@ -164,7 +168,8 @@ class TRAKExplainer(BaseExplainer):
             )
         if not ((p >= 0) & (p <= 1)).all():
             raise ValueError("probabilities must lie in 0..1")
-        return expit(logit(p) / self.temperature)
+        with np.errstate(over="ignore"):
+            return expit(logit(p) / self.temperature)
 
     def _class_directions(self, codes):
         """H^-1 of the sums of each class's right sides, (n_classes, n_features)."""

@@ -37,10 +37,11 @@ class GaussNewton:
         self.Phi, self.root = Phi, np.sqrt(weight)
         n, k = Phi.shape
         self.by_rows = n < k
-        F = self._gram() if self.by_rows else self._scatter()
-        trace = np.trace(F)
-        # without any gradient nothing depends on it
-        self.penalty = float(ridge * (trace / n)) if trace > 0 else 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            F = self._gram() if self.by_rows else self._scatter()
+            trace = np.trace(F)
+            # without any gradient nothing depends on it
+            self.penalty = float(ridge * (trace / n)) if trace != 0 else 1.0
         if not np.isfinite(self.penalty):
             raise ValueError(f"ridge={ridge!r} times these gradients overflows: scale them")
         F.flat[:: len(F) + 1] += self.penalty
@@ -52,7 +53,8 @@ class GaussNewton:
                 "more"
             ) from None
         inverse = la.lapack.dtrtri(self.factor, lower=1)[0]
-        self.effective_dimension = float(len(F) - self.penalty * np.sum(inverse**2))
+        inverse *= np.sqrt(self.penalty)
+        self.effective_dimension = float(len(F) - np.sum(inverse**2))
 
     def _scatter(self):
         n, k = self.Phi.shape

@@ -151,9 +151,11 @@ def n_parameters(mlp) -> int:
 def mlp_logits(mlp, X):
     """Logits (n, K) of checked rows in float64, those of two classes being -f/2 and f/2."""
     out = np.empty((X.shape[0], len(mlp.classes_)))
-    for rows in batches(X.shape[0], 4096):
-        f = _forward(mlp, full(X[rows]))[-1]
-        out[rows] = logits(f[:, 0] if f.shape[1] == 1 else f)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in batches(X.shape[0], 4096):
+            f = _forward(mlp, full(X[rows]))[-1]
+            out[rows] = logits(f[:, 0] if f.shape[1] == 1 else f)
+            _check_finite(rows, out[rows])
     return out
 
 
@@ -169,18 +171,31 @@ def mlp_rows(mlp, X, codes, weights, output, temperature, sketch=None, model=0):
     G = np.zeros((n, p if sketch is None else sketch.k), dtype=X.dtype)
     z = np.empty((n, len(mlp.classes_)))
     widest = max(W.size for W in mlp.coefs_)
-    for rows in batches(n, max(1, min(256, BLOCK // widest))):
-        activations = _forward(mlp, full(X[rows]))
-        f = activations.pop().astype(np.float64)
-        z[rows] = logits(f[:, 0] if f.shape[1] == 1 else f) / temperature
-        V = weights[rows] if weights is not None else None
-        if V is None:
-            own = z[rows].argmax(axis=1) if codes is None else codes[rows]
-            V = output_weights(z[rows], own, output)
-        V = (V[:, 1:] - V[:, :1]) / 2 if len(mlp.classes_) == 2 else V
-        layers = _backward(mlp, activations, (V / temperature).astype(X.dtype))
-        _write(layers, G[rows], sketch, model)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in batches(n, max(1, min(256, BLOCK // widest))):
+            activations = _forward(mlp, full(X[rows]))
+            f = activations.pop().astype(np.float64)
+            z[rows] = logits(f[:, 0] if f.shape[1] == 1 else f) / temperature
+            V = weights[rows] if weights is not None else None
+            if V is None:
+                own = z[rows].argmax(axis=1) if codes is None else codes[rows]
+                V = output_weights(z[rows], own, output)
+            V = (V[:, 1:] - V[:, :1]) / 2 if len(mlp.classes_) == 2 else V
+            layers = _backward(mlp, activations, (V / temperature).astype(X.dtype))
+            _write(layers, G[rows], sketch, model)
+            _check_finite(rows, G[rows], z[rows])
     return G, z
+
+
+def _check_finite(rows, *found):
+    """Nothing overflowed, and no weight of the network is missing."""
+    wrong = ~np.logical_and.reduce([np.isfinite(part).all(axis=1) for part in found])
+    if wrong.any():
+        raise ValueError(
+            f"gradients of row {rows.start + int(wrong.argmax())} are not finite: look at the "
+            "weights of the network, scale the columns of X, or divide logits by a higher "
+            "temperature"
+        )
 
 
 def _forward(mlp, X):
@@ -209,8 +224,8 @@ def _write(layers, out, sketch, model):
     for layer, H, delta in layers:
         if sketch is not None:
             outer = (H[:, :, None] * delta[:, None, :]).reshape(n, -1)
-            sketch.project(f"coefs_.{layer}", outer, model, out=out)
-            sketch.project(f"intercepts_.{layer}", delta, model, out=out)
+            sketch.add(f"coefs_.{layer}", outer, model, out)
+            sketch.add(f"intercepts_.{layer}", delta, model, out)
             continue
         inner = end - delta.shape[1]
         out[:, inner:end] = delta

@@ -6,6 +6,10 @@ from zlib import crc32
 
 import numpy as np
 
+from ._sketch_kernels import add_sketch
+
+__all__ = ["Sketch", "add_sketch"]
+
 
 @dataclass(frozen=True)
 class Sketch:
@@ -99,25 +103,43 @@ class Sketch:
         -------
         ndarray of shape (n, k)
             `out` if given, otherwise of the float type of G.
+
+        Raises
+        ------
+        TypeError
+            For a name, a model or an `out` of another kind.
+        ValueError
+            For arrays of other shapes, and numbers that are not finite.
         """
         G = np.asarray(G)
         if G.ndim != 2 or G.dtype not in (np.float32, np.float64):
             raise ValueError(
                 f"G must be float32 or float64 of shape (n, size), got {G.dtype} of {G.shape}"
             )
-        n, size = G.shape
+        n = len(G)
         if out is None:
             out = np.zeros((n, self.k), dtype=G.dtype)
-        elif out.shape != (n, self.k):
-            raise ValueError(f"out must have shape ({n}, {self.k}), got {out.shape}")
-        signs, shifts = self.plan(name, size, model)
-        for start, shift in zip(range(0, size, self.k), shifts.tolist(), strict=True):
-            signed = G[:, start : start + self.k] * signs[start : start + self.k]
-            width = signed.shape[1]
-            kept = min(width, self.k - shift)
-            out[:, shift : shift + kept] += signed[:, :kept]
-            out[:, : width - kept] += signed[:, kept:]
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+        elif out.shape != (n, self.k) or out.dtype not in (np.float32, np.float64):
+            raise ValueError(
+                f"out must be float32 or float64 of shape ({n}, {self.k}), got {out.dtype} of "
+                f"{out.shape}"
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = np.ascontiguousarray(out)
+            self.add(name, G, model, rows)
+            if rows is not out:
+                out[...] = rows
+        if not np.isfinite(out).all():
+            raise ValueError("G must be finite, and so must be its projection in out")
         return out
+
+    def add(self, name, G, model, out) -> None:
+        """`project` without checks: adds the projection of G to out, of rows in C order."""
+        signs, shifts = self.plan(name, G.shape[1], model)
+        G = np.ascontiguousarray(G, dtype=out.dtype)
+        add_sketch(G, signs, shifts, out)
 
 
 def _check_integer(value, name, least):

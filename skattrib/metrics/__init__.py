@@ -15,6 +15,7 @@ from ._detection import (
     subclass_detection_score,
 )
 from ._fidelity import completeness_error, faithfulness
+from ._maps import conservation, deletion, insertion
 from ._mislabels import mislabel_detection_curve, mislabel_detection_score
 from ._selection import sparsity, stability, top_k_cardinality, top_k_overlap
 from ._supports import data_removal_support, mislabel_support
@@ -22,10 +23,13 @@ from ._supports import data_removal_support, mislabel_support
 __all__ = [
     "class_detection_score",
     "completeness_error",
+    "conservation",
     "coreset_curve",
     "data_removal_support",
     "debugging_curve",
+    "deletion",
     "faithfulness",
+    "insertion",
     "leave_one_out_agreement",
     "linear_datamodeling_score",
     "mislabel_detection_curve",

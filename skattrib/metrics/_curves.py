@@ -69,6 +69,7 @@ def coreset_curve(
         Dictionary-like object, with fields:
 
         shares : ndarray of shape (s,)
+            As given.
         n_rows : ndarray of shape (s,)
             Rows kept.
         accuracy : ndarray of shape (s,)

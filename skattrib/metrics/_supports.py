@@ -69,6 +69,7 @@ def data_removal_support(
             Share of test rows whose support is at most each count: larger is better. Chance is
             what random attributions reach.
         counts : ndarray
+            As given.
         low, high : :class:`~sklearn.utils.Bunch`
             Ends of the intervals of `flipped`; with a confidence only.
 

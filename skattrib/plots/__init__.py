@@ -5,14 +5,20 @@ Each Display holds what is shown, made by `from_estimator`, `from_predictions` o
 """
 
 from ._attributions import AttributionDisplay, FeatureSharesDisplay
+from ._errors import ErrorKindDisplay
 from ._judgements import ComparisonDisplay, DatamodelingDisplay, DetectionCurveDisplay
+from ._maps import PixelMapDisplay
 from ._support import SupportDisplay
+from ._token_maps import TokenMapDisplay
 
 __all__ = [
     "AttributionDisplay",
     "ComparisonDisplay",
     "DatamodelingDisplay",
     "DetectionCurveDisplay",
+    "ErrorKindDisplay",
     "FeatureSharesDisplay",
+    "PixelMapDisplay",
     "SupportDisplay",
+    "TokenMapDisplay",
 ]

@@ -83,7 +83,7 @@ class AttributionDisplay(Display):
         y_train : array-like of shape (n_samples_fit_,), optional
             Labels of the training rows.
         ids : array-like of shape (n_samples_fit_,), optional
-            What to call the training rows.
+            What to call the training rows; by default the index of the frame given to `fit`.
         images : array-like of shape (n_samples_fit_, ...), optional
             Training images, or rows that `image_shape` makes images of.
         image_shape : tuple of int, optional
@@ -96,6 +96,8 @@ class AttributionDisplay(Display):
         """
         check_explainer(explainer)
         x = _one_row(x)
+        if ids is None and getattr(explainer, "_fit_ids", None) is not None:
+            ids = explainer._fit_ids[1]
         T = full(explainer.attribute(x, target))
         title = f"predicted {plain(explainer.predict(x)[0])}"
         if target is not None and np.size(target) == 1:

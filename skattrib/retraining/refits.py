@@ -1,24 +1,30 @@
 """Refits of any estimator on some of its rows: seeded, parallel, one BLAS thread each; outputs."""
 
 import threading
-import time
 from contextlib import contextmanager
 from numbers import Integral
 
-import joblib
 import numpy as np
 import scipy.sparse as sp
 import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_scalar, gen_batches, indexable
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils import check_scalar, indexable
+from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import ThreadpoolController
 
 from .._arrays import count, log_odds, of_class, take
-from .._arrays.checks import canonical_csr, check_estimator, check_plain, check_workers, plain_array
+from .._arrays.checks import (
+    canonical_csr,
+    check_estimator,
+    check_plain,
+    check_same_rows,
+    check_workers,
+    plain_array,
+)
+from .._arrays.progress import results_of, tracked
 
 CLASSIFIER_OUTPUTS = ("logit", "margin", "log_odds", "probability", "loss", "decision")
 REGRESSOR_OUTPUTS = ("prediction", "loss")
@@ -26,6 +32,8 @@ REGRESSOR_OUTPUTS = ("prediction", "loss")
 
 def check_refit_data(X, y, X_test, y_test=None, sample_weight=None):
     """Rows that can be indexed, and 1-D arrays as long as they are."""
+    check_same_rows(X=X, y=y, sample_weight=sample_weight)
+    check_same_rows(X_test=X_test, y_test=y_test)
     check_plain(X, "X")
     check_plain(X_test, "X_test")
     for rows, name in ((X, "X"), (X_test, "X_test")):
@@ -116,14 +124,9 @@ def run(function, jobs, *, n_jobs=None, verbose=0, title="refits"):
     Results do not depend on `n_jobs` because every job sees one BLAS thread.
     """
     check_scalar(verbose, "verbose", Integral)
-    start = last = time.monotonic()
-    for done, result in enumerate(_results(function, jobs, n_jobs), start=1):
-        yield result
-        now = time.monotonic()
-        if verbose and (verbose > 1 or now - last > 5 or done == len(jobs)):
-            last, spent = now, now - start
-            left = spent / done * (len(jobs) - done)
-            print(f"[{title}] {done} of {len(jobs)}, {spent:.0f} s, {left:.0f} s left")
+    calls = [delayed(_alone)(function, k, job) for k, job in enumerate(jobs)]
+    results = results_of(calls, check_workers(n_jobs, len(calls)))
+    yield from tracked(results, len(calls), title=title, verbose=verbose)
 
 
 def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
@@ -143,20 +146,6 @@ def run_kept(function, jobs, folder, *, n_jobs=None, verbose=0, title="refits"):
         k, name = missing[done]
         folder.save(name, result)
         yield k, result
-
-
-def _results(function, jobs, n_jobs):
-    calls = [delayed(_alone)(function, k, job) for k, job in enumerate(jobs)]
-    n_jobs = check_workers(n_jobs, len(calls))
-    try:
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    except ValueError:  # a backend that returns all or nothing is given a little at a time
-        parallel = Parallel(n_jobs=n_jobs)
-        wave = 2 * max(1, joblib.effective_n_jobs(n_jobs))
-        for part in gen_batches(len(calls), wave):
-            yield from parallel(calls[part])
-    else:
-        yield from parallel(calls)
 
 
 def _alone(function, k, job):

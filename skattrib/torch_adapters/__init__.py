@@ -15,11 +15,14 @@ from ..gradients import Sketch
 from ._rows import Head, Rows
 from .features import last_layer, layer_features
 from .gradients import gradient_rows, losses
+from .maps import PairModule, PixelMaps, pixel_maps
 from .states import dropout_states, geometric_ensemble
 from .transformer import TorchFeatures
 
 __all__ = [
     "Head",
+    "PairModule",
+    "PixelMaps",
     "Rows",
     "Sketch",
     "TorchFeatures",
@@ -29,4 +32,5 @@ __all__ = [
     "last_layer",
     "layer_features",
     "losses",
+    "pixel_maps",
 ]

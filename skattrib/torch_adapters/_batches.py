@@ -45,6 +45,21 @@ class Batch:
         y = None if self.y is None else self.y[part]
         return replace(self, tensors=tensors, y=y, size=len(tensors[0]))
 
+    def without_padding(self):
+        """(i, row i alone without what its attention mask leaves out); None if nothing is."""
+        masks = dict(zip(self.names, self.tensors, strict=True))
+        mask = masks.get("attention_mask")
+        if mask is None or mask.ndim != 2:
+            return None
+        left_out = (mask == 0).sum(dim=1)
+        i = int(left_out.argmax())
+        kept = (mask[i] != 0).nonzero()[:, 0]
+        if not left_out[i] or not len(kept):
+            return None
+        own, length = self.rows(slice(i, i + 1)), mask.shape[1]
+        tensors = (t[:, kept] if t.ndim > 1 and t.shape[1] == length else t for t in own.tensors)
+        return i, replace(own, tensors=tuple(tensors))
+
     def without_labels(self):
         """The inputs alone."""
         return replace(self, y=None)

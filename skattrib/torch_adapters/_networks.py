@@ -41,6 +41,8 @@ class Network:
     model : torch.nn.Module
     device : torch.device, str or None
         None: where the parameters are.
+    temperature : float
+        By which logits are divided.
 
     Attributes
     ----------
@@ -51,8 +53,8 @@ class Network:
         Names in `state`; tied parameters have one.
     """
 
-    def __init__(self, model, device=None):
-        self.module = unwrapped(model)
+    def __init__(self, model, device=None, temperature=1.0):
+        self.module, self.temperature = unwrapped(model), temperature
         own = dict(self.module.named_parameters())
         buffers = dict(self.module.named_buffers())
         self._check(own, buffers)
@@ -128,7 +130,8 @@ class Network:
     def logits(self, state, batch, tensors=None):
         """Logits of a batch, (b, K); of a binary logit f those are (-f/2, f/2)."""
         size = batch.size if tensors is None else 1
-        return as_logits(self.call(state, batch, tensors), size)
+        logits = as_logits(self.call(state, batch, tensors), size)
+        return logits if self.temperature == 1.0 else logits / self.temperature
 
     def chosen(self, parameters):
         """Names of parameters: those asked for by name or by module, or those that are trained."""

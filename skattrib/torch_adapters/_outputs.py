@@ -1,6 +1,6 @@
 """Outputs of a network as functions of its logits: their derivatives in the logits, row by row."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -144,3 +144,10 @@ def check_integer(value, name, least=0):
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
     return int(value)
+
+
+def check_temperature(value):
+    """A positive number."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < np.inf:
+        raise ValueError(f"temperature must be a positive number, got {value!r}")
+    return float(value)

@@ -5,6 +5,7 @@ import warnings
 import torch
 
 from ..gradients import Sketch
+from ..gradients.sketch import add_sketch
 from .features import check_alone
 
 # bytes that the gradients of the rows of one call may take, and the most rows of one
@@ -130,9 +131,9 @@ class Projection:
             self.model, self.plans = model, {}
             for name, size in self.sizes.items():
                 signs, shifts = self.sketch.plan(name, size, model)
-                signs = torch.from_numpy(signs).to(self.device, self.dtype)
-                one_by_one = self.device.type == "cpu"
-                self.plans[name] = Blocks(signs, shifts.tolist(), self.width, one_by_one)
+                self.plans[name] = Blocks(
+                    signs, shifts, self.width, self.device, self.dtype, self.device.type == "cpu"
+                )
         return self
 
     def __call__(self, gradients):
@@ -153,34 +154,24 @@ class Projection:
 class Blocks:
     """Adds the sketch of one parameter's gradients, as `Sketch.project` does, on any device."""
 
-    def __init__(self, signs, shifts, k, one_by_one):
-        self.k, self.size, self.gathered = k, len(signs), None
-        if not one_by_one and len(shifts) > 1:
-            # many small kernels take longer than one that gathers
-            at = torch.arange(k, device=signs.device)
-            moved = torch.tensor(shifts, device=signs.device)[:, None]
-            self.gathered = (at - moved) % k
-            whole = len(shifts) * k - self.size
-            self.signs = torch.nn.functional.pad(signs, (0, whole)).view(-1, k)
+    def __init__(self, signs, shifts, k, device, dtype, compiled):
+        self.k, self.size, self.dtype, self.compiled = k, len(signs), dtype, compiled
+        if compiled:
+            self.signs, self.shifts = signs, shifts
             return
-        # a block falls into what stays behind its shift and what comes round to the front
-        self.widths, self.places = [], []
-        for start, shift in zip(range(0, self.size, k), shifts, strict=True):
-            width = min(k, self.size - start)
-            kept = min(width, k - shift)
-            for place, length in ((shift, kept), (0, width - kept)):
-                if length:
-                    self.widths.append(length)
-                    self.places.append(place)
-        self.signs = signs.split(self.widths)
+        # one kernel that gathers in place of many small ones that add
+        at = torch.arange(k, device=device)
+        self.gathered = (at - torch.tensor(shifts, device=device)[:, None]) % k
+        signs = torch.from_numpy(signs).to(device, dtype)
+        whole = len(shifts) * k - self.size
+        self.signs = torch.nn.functional.pad(signs, (0, whole)).view(-1, k)
 
     def add(self, flat, out):
         """Add the sketch of flat (b, size) to out (b, k)."""
-        if self.gathered is not None:
-            blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - self.size))
-            blocks = blocks.view(len(flat), -1, self.k) * self.signs
-            out += blocks.gather(2, self.gathered.expand(len(flat), -1, -1)).sum(dim=1)
+        if self.compiled:
+            rows = flat.to(self.dtype).contiguous().numpy()
+            add_sketch(rows, self.signs, self.shifts, out.numpy())
             return
-        parts = flat.split(self.widths, dim=1)
-        for part, signs, place in zip(parts, self.signs, self.places, strict=True):
-            out.narrow(1, place, len(signs)).addcmul_(part, signs)
+        blocks = torch.nn.functional.pad(flat, (0, self.signs.numel() - self.size))
+        blocks = blocks.view(len(flat), -1, self.k) * self.signs
+        out += blocks.gather(2, self.gathered.expand(len(flat), -1, -1)).sum(dim=1)

@@ -1,6 +1,7 @@
 """Features of any layer of a network, and its last layer as a linear head."""
 
 import contextlib
+import warnings
 
 import numpy as np
 import torch
@@ -62,6 +63,12 @@ def layer_features(
         For a loader that gives other rows each time, rows that influence each other in a batch, a
         layer that there is not or that is not run once, labels that are no classes, features that
         are not finite, an `out` of other shape or of another run.
+
+    Warns
+    -----
+    UserWarning
+        Where a row of the first batch has other features without what its `attention_mask` leaves
+        out: they depend on how far rows are padded.
 
     Examples
     --------
@@ -170,6 +177,8 @@ class Tap:
                     "other, as in batch norm without running statistics"
                 ) from error
             check_alone(alone, values[i : i + 1], i, f"features of layer {self.layer!r}")
+        what = f"features of layer {self.layer!r}"
+        check_padding(batch, values, what, lambda row: self(row)[0], 5)
         return values, output
 
     def logits(self, output, size):
@@ -177,20 +186,44 @@ class Tap:
         return as_logits(output, size)
 
 
+def _others(alone, among):
+    """Which rows have other values alone than among others, (b, ...) each."""
+    if alone.shape != among.shape:
+        return torch.ones(len(among), dtype=torch.bool)
+    # what is not finite is reported as such, later
+    scale = 1 + among.abs().flatten(1).amax(dim=1, keepdim=True)
+    return ((alone - among).abs().flatten(1) > ALONE.get(among.dtype, 1e-3) * scale).any(dim=1)
+
+
 def check_alone(alone, among, first, what):
     """Rows have the same values alone as among others, (b, ...) each; the number of the first."""
-    scale = 1 + among.abs().flatten(1).amax(dim=1, keepdim=True)
-    if alone.shape != among.shape:
-        other = torch.ones(len(among), dtype=torch.bool)
-    else:
-        # what is not finite is reported as such, later
-        limit = ALONE.get(among.dtype, 1e-3) * scale
-        other = ((alone - among).abs().flatten(1) > limit).any(dim=1)
+    other = _others(alone, among)
     if other.any():
         raise ValueError(
             f"rows influence each other: {what} of row {first + int(other.int().argmax())} are "
             "others alone than in its batch. Use a network without dropout at evaluation, mixing "
             "of rows, or batch norm without running statistics"
+        )
+
+
+def check_padding(batch, among, what, values_of, stacklevel):
+    """Warns where the values of a row depend on how far it is padded."""
+    found = batch.without_padding()
+    if found is None:
+        return
+    i, row = found
+    try:
+        alone = values_of(row)
+    except Exception:
+        # networks of one length
+        return
+    if alone.shape == among[i : i + 1].shape and _others(alone, among[i : i + 1]).any():
+        warnings.warn(
+            f"{what} of row {i} are others without its padding, so that they depend on the rows "
+            "beside it: pad all batches to one length, or have the network leave out what "
+            "attention_mask leaves out",
+            UserWarning,
+            stacklevel=stacklevel,
         )
 
 

@@ -14,20 +14,22 @@ from ._outputs import (
     check_integer,
     check_labels,
     check_output,
+    check_temperature,
     derivatives,
     output_weights,
 )
 from ._row_gradients import Projection, RowGradients
 from ._rows import Filler, Rows, function_digest, weights_digest
-from .features import check_alone
+from .features import check_alone, check_padding
 
 # of how many batches one is compared with its rows alone, after the first
 CHECKED = 16
 
 
 def gradient_rows(
-    model, loader, *, output="loss", target=None, parameters=None, k=2048, states=None,
-    weights=None, random_state=0, out=None, device=None, unpack=None, label_key="labels", verbose=0,
+    model, loader, *, output="loss", target=None, temperature=1.0, parameters=None, k=2048,
+    states=None, weights=None, random_state=0, out=None, device=None, unpack=None,
+    label_key="labels", verbose=0,
 ) -> Rows:  # fmt: skip
     """Gradients of an output of each row in the parameters of a network, projected to k numbers.
 
@@ -51,6 +53,9 @@ def gradient_rows(
         Class c: the row's label (as None), the one that `model` as it is predicts, one class, one
         class a row, or all classes one after the other, each in its block of columns. None for a
         callable.
+    temperature : float, default=1.0
+        By which logits are divided before anything else: outputs, probabilities and logits are
+        those of a network that is less sure. The same for training and test rows.
     parameters : str or list of str, optional
         Names of parameters, or of modules for all of theirs. By default those that require grad;
         "all": all.
@@ -86,11 +91,16 @@ def gradient_rows(
     -----
     RuntimeWarning
         Where `torch.func.vmap` does not take the network, so that it takes several times longer.
+    UserWarning
+        As `layer_features`, of padding.
 
     Notes
     -----
     One gradient costs two to four times a forward and backward pass of a batch's row. Memory is
     needed for the gradients of up to 32 rows, about 256 MB of those of large networks.
+
+    Gradients are those of rows alone. That rows in batches have the same logits is looked at in the
+    first and every 16th batch: in all of them it would cost a quarter more.
 
     With an inner product (:class:`~skattrib.SimilarityExplainer`) rows of the loss are GradDot and
     GradCos, of several `states` and `weights` TracIn or an ensemble, and blocks of all classes SIM:
@@ -119,7 +129,7 @@ def gradient_rows(
     if k is not None:
         k = check_integer(k, "k", 1)
     random_state = check_integer(random_state, "random_state")
-    network = Network(model, device)
+    network = Network(model, device, check_temperature(temperature))
     names = network.chosen(parameters)
     given = _states(states)
     roots = _roots(weights, len(given))
@@ -141,6 +151,7 @@ def gradient_rows(
                 "function": "gradient_rows",
                 "output": function_digest(output),
                 "target": wanted.kind if wanted.codes is None else wanted.codes.tolist(),
+                "temperature": network.temperature,
                 "parameters": names,
                 "k": width,
                 "random_state": random_state,
@@ -304,6 +315,7 @@ def _check_rows_alone(network, state, batch, logits):
                 "in batch norm without running statistics"
             ) from error
         check_alone(alone, logits[i : i + 1], i, "logits")
+    check_padding(batch, logits, "logits", partial(_logits, network, state), 4)
 
 
 def _models_key(network, given):

@@ -160,6 +160,10 @@ class InfluenceKernel(_scoring.ProductKernel):
         super().__init__(residuals, np.arange(n), inverse.loss.X, n)
         self.inverse = inverse
 
+    def as_kept(self, X):
+        """Rows in the row space, where the loss is in it."""
+        return self.inverse.loss.project(X)
+
     def _wide(self, X):
         """Rows of the loss's coordinates in float64, with its constant feature."""
         loss = self.inverse.loss
@@ -196,28 +200,23 @@ class InfluenceKernel(_scoring.ProductKernel):
         """The sum over test rows that have this moment."""
         return np.einsum("ik,ik->i", self.right, self.inverse.loss.logits(moment))
 
-    def shares(self, X, indices, target):
-        """phi_jk (v_j . [H^-1 (r_i (x) phi_i)]_k): the split over the test row's features."""
+    def directions(self, X, pairs, side):
+        """v_j . H^-1 (r_i (x) phi_i)."""
+        if side == "train":
+            raise ValueError(
+                "directions of InfluenceExplainer are for side='test': the features of a training "
+                "row are in its residual and in the Hessian of all rows too, and no direction "
+                "holds that. DualViewExplainer and RepresenterExplainer have both sides"
+            )
         d = X.shape[1]
-        weights = target.as_weights(self.right.shape[1])
-        m, k = indices.shape
-        if sp.issparse(X):
-            rows = sp.csr_array(X[np.repeat(np.arange(m), k)])
-            out = rows.copy()
-        else:
-            out = np.zeros((m, k, d), dtype=X.dtype)
-        distinct, place = np.unique(indices, return_inverse=True)
-        place = place.reshape(indices.shape)
-        height = max(1, 2**22 // np.prod(self.inverse.loss.shape))
-        for part in batches(len(distinct), height):
+        weights = pairs.target.as_weights(self.right.shape[1])
+        distinct, place = np.unique(pairs.rows, return_inverse=True)
+        for part in batches(len(distinct), max(1, 2**22 // np.prod(self.inverse.loss.shape))):
             right, seeds = self.right[distinct[part]], self._wide(self.vectors[distinct[part]])
             found = self.inverse.solve(right[:, :, None] * seeds[:, None, :])
             found = self.inverse.loss.expand(found)[:, :, :d]
-            for j, q in zip(*np.nonzero((place >= part.start) & (place < part.stop)), strict=True):
-                direction = weights[j] @ found[place[j, q] - part.start]
-                if sp.issparse(X):
-                    at = slice(*rows.indptr[j * k + q : j * k + q + 2])
-                    out.data[at] = rows.data[at] * direction[rows.indices[at]]
-                else:
-                    out[j, q] = X[j] * direction
-        return out
+            places = np.flatnonzero((place >= part.start) & (place < part.stop))
+            for chunk in batches(len(places), max(1, 2**20 // found[0].size)):
+                at = places[chunk]
+                own = found[place[at] - part.start]
+                yield at, np.einsum("pk,pkd->pd", weights[pairs.tests[at]], own)

@@ -38,33 +38,45 @@ class SimilarityKernel(_scoring.Kernel):
             part, vectors = _unit(part), _unit(vectors)
         return products(part, vectors)
 
-    def shares(self, X, indices, target):
-        """Terms of the inner product."""
+    def directions(self, X, pairs, side):
+        """The row of the other side; both rows over their norms, which are held fixed."""
         if self.metric == "euclidean":
-            raise ValueError("decompose is for metric 'dot' or 'cosine': a distance is no sum")
-        check_compared(self.codes, indices, target)
-        unit = _unit if self.metric == "cosine" else lambda rows: rows
-        if sp.issparse(X):
-            distinct, place = np.unique(indices, return_inverse=True)
-            vectors = unit(self.vectors[distinct].astype(X.dtype))
-            ones = np.ones(indices.shape)
-            return _scoring.row_products(unit(X), vectors, place.reshape(indices.shape), ones)
-        out = np.empty((*indices.shape, X.shape[1]), dtype=X.dtype)
-        for j in range(len(indices)):
-            vectors = full(self.vectors[indices[j]]).astype(X.dtype)
-            out[j] = unit(X[[j]]) * unit(vectors)
-        return out
+            raise ValueError(
+                "decompose and directions are for metric 'dot' or 'cosine': a distance is no sum"
+            )
+        check_compared(self.codes, pairs)
+        for part in _scoring.pair_batches(len(pairs.rows), X, self.vectors):
+            at = np.arange(part.start, part.stop)
+            own, other = X[pairs.tests[at]], self.vectors[pairs.rows[at]]
+            if side == "train":
+                own, other = other, own
+            if self.metric == "dot":
+                yield at, other
+                continue
+            norms = _norms(own)
+            short = (norms > 0) & (norms < 1.0 / np.finfo(X.dtype).max)
+            if short.any():
+                raise ValueError(
+                    f"rows as short as {norms[short].min():.1e} have no direction that {X.dtype} "
+                    "holds: scale the features"
+                )
+            factors = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+            yield at, _scoring.scaled(_unit(other.astype(np.float64)), factors)
+
+    def shares(self, X, pairs):
+        """Terms of the inner product, of the cosine whatever the size of the rows."""
+        yield from super().shares(_scaled(X)[0] if self.metric == "cosine" else X, pairs)
 
 
-def check_compared(codes, indices, target):
+def check_compared(codes, pairs):
     """Refuses training rows of other classes than the targets, if `codes` are given."""
     if codes is None:
         return
-    other = (codes[indices] != target.codes[:, None]).any(axis=1)
+    other = codes[pairs.rows] != pairs.target.codes[pairs.tests]
     if other.any():
         raise ValueError(
-            f"indices of row {other.argmax()} hold training rows of other classes than its target, "
-            "which same_class=True excludes"
+            f"indices of row {pairs.tests[other.argmax()]} hold training rows of other classes "
+            "than its target, which same_class=True excludes"
         )
 
 
@@ -73,15 +85,28 @@ def group(rows, columns):
     return _scoring.Group(rows, columns, np.ones(len(columns)))
 
 
-def _unit(X):
-    """Rows of length 1, or of zeros; huge and tiny ones too."""
+def _scaled(X):
+    """(rows whose largest entry is about 1, exponents): X are these times powers of two."""
     if sp.issparse(X):
         exponents = np.frexp(abs(X).max(axis=1).toarray().ravel())[1]
         X = X.copy()
         X.data = np.ldexp(X.data, -np.repeat(exponents, np.diff(X.indptr)))
-        return normalize(X, copy=False)
+        return X, exponents
     exponents = np.frexp(np.abs(X).max(axis=1, initial=0))[1]
-    X = np.ldexp(X, -exponents[:, None])
+    return np.ldexp(X, -exponents[:, None]), exponents
+
+
+def _norms(X):
+    """Norms in float64, of huge and tiny rows too."""
+    X, exponents = _scaled(X.astype(np.float64))
+    return np.ldexp(row_norms(X), exponents)
+
+
+def _unit(X):
+    """Rows of length 1, or of zeros; huge and tiny ones too."""
+    X = _scaled(X)[0]
+    if sp.issparse(X):
+        return normalize(X, copy=False)
     norms = row_norms(X)[:, None]
     return np.divide(X, norms, out=np.zeros_like(X), where=norms > 0)
 
@@ -100,6 +125,8 @@ def _distances(A, B):
 class ExemplarKernel(_scoring.ProductKernel):
     """T[j, i] = signed distance of training row i to the hyperplane of test row j."""
 
+    side = "train"
+
     def __init__(self, vectors, codes, plane, n_jobs):
         n = vectors.shape[0]
         super().__init__(np.ones((n, 1)), np.arange(n), vectors, n)
@@ -114,21 +141,24 @@ class ExemplarKernel(_scoring.ProductKernel):
         n_jobs = check_workers(self.n_jobs, X.shape[0])
         return np.array(Parallel(n_jobs=n_jobs, prefer="threads")(tasks))[:, None, :]
 
-    def shares(self, X, indices, target):
-        """Terms of w . phi_i / ||w||."""
-        check_compared(self.codes, indices, target)
+    def directions(self, X, pairs, side):
+        """Unit normals of the hyperplanes of test rows."""
+        if side == "test":
+            raise ValueError(
+                "directions of ExemplarSVMExplainer are for side='train': the hyperplane is no "
+                "linear function of its test row"
+            )
+        check_compared(self.codes, pairs)
         planes = self.left(X)[:, 0, :-1]
-        if sp.issparse(X):
-            place = np.arange(indices.size)
-            vectors = sp.csr_array(self.vectors[indices.ravel()], dtype=X.dtype)
-            planes = np.repeat(planes, indices.shape[1], axis=0)
-            return _scoring.row_products(vectors, planes, place[:, None], np.ones((len(place), 1)))
-        vectors = (full(self.vectors[rows]) for rows in indices)
-        return np.array([w * rows for w, rows in zip(planes, vectors, strict=True)], dtype=X.dtype)
+        for part in _scoring.pair_batches(len(pairs.rows), planes):
+            at = np.arange(part.start, part.stop)
+            yield at, planes[pairs.tests[at]]
 
 
 class TRAKKernel(_scoring.ProductKernel):
     """T[j, i] = mean over models of right[i] g_j^T H^-1 phi_i, with H of the model's columns."""
+
+    side = "train"
 
     def __init__(self, right, vectors, inverses):
         n = vectors.shape[0]
@@ -200,16 +230,15 @@ class TRAKKernel(_scoring.ProductKernel):
             out[rows] = np.einsum("ij,ij,ij->i", self.solved(G), G, right)
         return out
 
-    def shares(self, X, indices, target):
-        """Terms of the inner product of H^-1 g_j with right phi_i."""
-        left = self.solved(self.gradients(X, target.codes))
-        if sp.issparse(X):
-            at = indices.ravel()
-            vectors = sp.csr_array(self.vectors[at], dtype=X.dtype)
-            left = np.repeat(left, indices.shape[1], axis=0) * self.widened(at)
-            ones = np.ones((len(at), 1))
-            return _scoring.row_products(vectors, left, np.arange(len(at))[:, None], ones)
-        out = np.empty((*indices.shape, X.shape[1]), dtype=X.dtype)
-        for j, rows in enumerate(indices):
-            out[j] = left[j] * full(self.vectors[rows]) * self.widened(rows)
-        return out
+    def directions(self, X, pairs, side):
+        """H^-1 of the other side's gradient, times the right side."""
+        if side == "train":
+            left = self.solved(self.gradients(X, pairs.target.codes))
+        for part in batches(len(pairs.rows), self.height):
+            at = np.arange(part.start, part.stop)
+            rows = pairs.rows[at]
+            if side == "train":
+                found = left[pairs.tests[at]]
+            else:
+                found = self.solved(full(self.vectors[rows]).astype(np.float64))
+            yield at, found * self.widened(rows)

@@ -1,0 +1,1 @@
+"""Regression by the losses that belong to activations, as functions of arrays."""
