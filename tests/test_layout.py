@@ -151,6 +151,21 @@ FLOORS = {
     "findings.explanation": 16,
     "findings.explaining": 17,
     "findings": 18,
+    # rows on a cluster
+    "distributed._chunks": 12,
+    "distributed._cluster": 12,
+    "distributed._rows": 13,
+    "distributed._parts": 14,
+    "distributed._candidates": 14,
+    "distributed._loss": 14,
+    "distributed._lazy": 15,
+    "distributed._explainer": 16,
+    "distributed.dual_view": 17,
+    "distributed.influence": 17,
+    "distributed.representer": 17,
+    "distributed.similarity": 17,
+    "distributed.label_issues": 17,
+    "distributed": 18,
     "comparison._study": 11,
     "comparison._metrics": 12,
     "comparison._compare": 13,
@@ -304,12 +319,15 @@ def test_parallel_is_that_of_scikit_learn(module):
     assert used & {"joblib.Parallel", "joblib.delayed"} == set()
 
 
-OPTIONAL = ("tqdm", "torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2", "skrub")
+OPTIONAL = (
+    *("tqdm", "torch", "matplotlib", "pandas", "polars", "pyarrow", "jinja2", "skrub"),
+    *("dask", "distributed"),
+)
 
 
 @each
 def test_optional_packages_are_imported_where_they_are_used(module):
-    if top(module) in ("plots", "torch_adapters"):
+    if top(module) in ("plots", "torch_adapters", "distributed"):
         pytest.skip("made of an optional package")
     outside = {top(name) for name in imports(module, all_levels=False)}
     assert outside & set(OPTIONAL) == set()
@@ -352,20 +370,23 @@ print(*sys.modules)"""
     assert "skattrib.__main__" in loaded and loaded & set(OPTIONAL) == set()
 
 
-def test_torch_adapters_without_torch_name_their_extra():
-    code = """
+@pytest.mark.parametrize(
+    ("module", "missing"), [("torch_adapters", "torch"), ("distributed", "dask")]
+)
+def test_modules_without_their_package_name_their_extra(module, missing):
+    code = f"""
 import sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise ModuleNotFoundError(f"No module named {name!r}")
+        if name.split(".")[0] == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}")
 sys.meta_path.insert(0, Missing())
 import skattrib
 try:
-    import skattrib.torch_adapters
+    import skattrib.{module}
 except ImportError as error:
     print(error)"""
-    assert '"skattrib[torch]"' in run(code)
+    assert f'"skattrib[{missing}]"' in run(code)
 
 
 @each

@@ -10,9 +10,11 @@ from .operations import (
     logits,
     of_class,
     products,
+    row_keys,
     squared_norms,
     take,
     total_variance,
+    variance_scale,
 )
 
 __all__ = [
@@ -25,7 +27,9 @@ __all__ = [
     "logits",
     "of_class",
     "products",
+    "row_keys",
     "squared_norms",
     "take",
     "total_variance",
+    "variance_scale",
 ]

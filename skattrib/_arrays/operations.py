@@ -55,8 +55,24 @@ def total_variance(X, weight):
     return float(square) if square > noise * (mean @ mean) else 0.0
 
 
-def first_equal(X):
-    """For each row the first row that is equal to it, itself or an earlier one."""
+def variance_scale(variance, square, multiple=1.0):
+    """(C, size of the constant feature) of "scale": `multiple` over the variance, and its root.
+
+    With both, scaled rows have the same head in other units. `square` is the mean ||x||^2.
+    """
+    if variance == 0.0:
+        # equal rows: nothing depends on C but the share of the intercept
+        variance = square or 1.0
+    if not 1e-145 < variance < 1e145:
+        raise ValueError(
+            f"the variance of the rows is {variance:.1e}, of which C='scale' cannot take the "
+            "inverse: scale the features, or give C as a number"
+        )
+    return multiple / variance, float(np.sqrt(variance))
+
+
+def row_keys(X):
+    """A number for each row, the same for equal rows and hardly ever for others."""
     n, d = X.shape
     multipliers = np.random.default_rng(0).integers(2**64, size=d, dtype=np.uint64)
     keys = np.empty(n, dtype=np.uint64)
@@ -70,6 +86,13 @@ def first_equal(X):
         if sp.issparse(part):
             bits = sp.csr_array((bits, part.indices, part.indptr), shape=part.shape)
         keys[rows] = bits @ multipliers
+    return keys
+
+
+def first_equal(X):
+    """For each row the first row that is equal to it, itself or an earlier one."""
+    n, d = X.shape
+    keys = row_keys(X)
     first, place = np.unique(keys, return_index=True, return_inverse=True)[1:]
     first = first[place]
     later = np.flatnonzero(first != np.arange(n))

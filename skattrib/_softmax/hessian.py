@@ -161,7 +161,7 @@ def largest_order(loss):
 
 def check_rank(loss, damping=0.0):
     """Refuses a loss of more columns without a penalty than rows."""
-    if loss.free_columns(damping) > np.count_nonzero(loss.s):
+    if loss.free_columns(damping) > loss.total_weight()[1]:
         raise la.LinAlgError(SINGULAR)
 
 
@@ -225,8 +225,7 @@ class KFAC(Inverse):
 
     def update(self):
         """Takes the probabilities of the loss."""
-        p, s = self.loss.probabilities, self.loss.s
-        mean = (np.diag(s @ p) - p.T @ (s[:, None] * p)) / s.sum()
+        mean = self.loss.curvature() / self.loss.total_weight()[0]
         values, vectors = np.linalg.eigh(self.Z.T @ mean @ self.Z)
         self.vectors = self.Z @ vectors
         self.diagonal = np.maximum(values, 0.0)[:, None] * self.shares + (1 - self.shares)
@@ -251,9 +250,5 @@ class EKFAC(KFAC):
     def update(self):
         """Takes the probabilities of the loss."""
         super().update()
-        p, s = self.loss.probabilities, self.loss.s
-        self.diagonal = np.zeros_like(self.diagonal)
-        for rows, part in self.loss.batches():
-            weight = p[rows] @ self.vectors**2 - (p[rows] @ self.vectors) ** 2
-            self.diagonal += (s[rows, None] * weight).T @ np.asarray(part @ self.basis) ** 2
+        self.diagonal = self.loss.curvature_along(self.vectors, self.basis)
         self.diagonal += (self.loss.penalty + self.damping) @ self.basis**2

@@ -52,6 +52,9 @@ class SoftmaxLoss:
         Size of the constant feature.
     """
 
+    # order up to which Newton's method is to factorize H, whatever its own limit
+    direct = 0
+
     def __init__(self, X, q, s, penalty, fit_intercept, intercept_scaling=1.0):
         penalty = np.asarray(penalty, dtype=np.float64)
         used = penalty[penalty != 0]
@@ -176,6 +179,14 @@ class SoftmaxLoss:
         losses = logsumexp(z, axis=1) - np.einsum("ik,ik->i", self.q, z)
         return self.s @ losses + 0.5 * np.sum(theta**2 * self.penalty)
 
+    def rms(self, z):
+        """Root mean square of logits."""
+        return np.sqrt(np.mean(z**2))
+
+    def largest(self, z):
+        """The largest logit, by its absolute value."""
+        return np.abs(z).max()
+
     def at(self, z):
         """Fixes the probabilities at which the Hessian is taken; returns s (q - p), (n, K)."""
         p = np.exp(z - z.max(axis=1, keepdims=True))
@@ -204,6 +215,36 @@ class SoftmaxLoss:
             part = full(part[:, columns])
             out += part.T @ (self.s[rows, None] * part)
         return out
+
+    def curvature(self):
+        """sum_i s_i B_i, (K, K)."""
+        p, s = self.probabilities, self.s
+        return np.diag(s @ p) - p.T @ (s[:, None] * p)
+
+    def curvature_along(self, vectors, basis):
+        """sum_i s_i (u_l.B_i u_l) (phi_i.b_k)^2 of the columns u_l and b_k, (l, k)."""
+        out = np.zeros((vectors.shape[1], basis.shape[1]))
+        p, s = self.probabilities, self.s
+        for rows, part in self.batches():
+            weight = p[rows] @ vectors**2 - (p[rows] @ vectors) ** 2
+            out += (s[rows, None] * weight).T @ np.asarray(part @ basis) ** 2
+        return out
+
+    def class_blocks(self):
+        """sum_i s_i p_ik (1 - p_ik) phi_i phi_i^T of each class k, (K, D, D)."""
+        K, D = self.shape
+        out = np.zeros((K, D, D))
+        p = self.probabilities
+        for rows, part in self.batches(4 * BATCH_FLOATS):
+            part = full(part)
+            for k in range(K):
+                weight = self.s[rows] * p[rows, k] * (1 - p[rows, k])
+                out[k] += part.T @ (weight[:, None] * part)
+        return out
+
+    def total_weight(self):
+        """Sum of the weights, and how many are not 0."""
+        return self.s.sum(), np.count_nonzero(self.s)
 
     def hessian(self, damping=0.0):
         """H on logits up to a common shift, in the basis of `contrasts`, ((K-1) D, (K-1) D)."""

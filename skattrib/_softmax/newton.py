@@ -73,16 +73,11 @@ def _better(solver, iterations):
     return solver
 
 
-def _scale(z):
-    """Root mean square of logits, or 1 if all are 0."""
-    return np.sqrt(np.mean(z**2)) or 1.0
-
-
 def completeness_error(loss, gradient, z):
     """Max |W - W(alpha)| phi over the scale of z; NaN if a part of the head is not penalized."""
     if not (loss.penalty > 0).all():
         return np.nan
-    return np.abs(loss.logits(gradient / loss.penalty)).max() / _scale(z)
+    return loss.largest(loss.logits(gradient / loss.penalty)) / (loss.rms(z) or 1.0)
 
 
 def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, verbose=0):
@@ -93,7 +88,8 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
     `precondition` is an Inverse near that of the minimum, to be used all along.
     """
     K, D = loss.shape
-    direct = precondition is None and (K - 1) * D <= DIRECT
+    order = (K - 1) * D
+    direct = precondition is None and order <= max(DIRECT, loss.direct)
     solver, iterations = None, 0
     theta = theta - theta.mean(axis=0)
     z = loss.logits(theta)
@@ -101,7 +97,7 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
     step = np.inf
     for iteration in range(max_iter + 1):
         gradient = loss.gradient(theta, loss.at(z))
-        scale = _scale(z)
+        scale = loss.rms(z) or 1.0
         error = completeness_error(loss, gradient, z)
         if verbose:
             progress = f"objective {value:.10g}, completeness error {error:.1e}, step {step:.1e}"
@@ -123,7 +119,7 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
             direction = found[0]
         dz = loss.logits(direction)
         slope = np.sum(gradient * direction)
-        step = np.abs(dz).max() / scale
+        step = loss.largest(dz) / scale
         length = 1.0
         slack = 1e-12 * abs(value)
         while length > 1e-10:
@@ -137,6 +133,22 @@ def newton(loss, theta, tol, max_iter, *, complete=False, precondition=None, ver
         z = loss.logits(theta) if iteration % 4 == 3 else z + length * dz
         value = trial
     return theta, error, step, iteration, bool((error if complete else step) <= tol)
+
+
+def complete_head(loss, tol, max_iter, verbose):
+    """`newton` from zero to a completeness error of tol; warns where that is not reached."""
+    theta, error, step, n_iter, converged = newton(
+        loss, np.zeros(loss.shape), tol, max_iter, complete=True, verbose=verbose
+    )
+    if not converged:
+        warnings.warn(
+            f"The softmax head stopped after {n_iter} Newton steps at a relative completeness "
+            f"error of {error:.1e}, above tol={tol:.1e}: scale the features, lower C, or raise "
+            "max_iter.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return theta, error, step, n_iter, converged
 
 
 def softmax_regression(
@@ -195,17 +207,7 @@ def softmax_regression(
     # the two rows +-w/2 have half the squared norm of w
     penalty = np.full(X.shape[1] + fit_intercept, (2.0 if K == 2 else 1.0) / C)
     loss = in_row_space(SoftmaxLoss(X, q, s, penalty, fit_intercept, intercept_scaling))
-    theta, error, step, n_iter, converged = newton(
-        loss, np.zeros(loss.shape), tol, max_iter, complete=True, verbose=verbose
-    )
-    if not converged:
-        warnings.warn(
-            f"The softmax head stopped after {n_iter} Newton steps at a relative completeness "
-            f"error of {error:.1e}, above tol={tol:.1e}: scale the features, lower C, or raise "
-            "max_iter.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+    theta, error, step, n_iter, converged = complete_head(loss, tol, max_iter, verbose)
     d = X.shape[1]
     intercept = intercept_scaling * theta[:, -1] if fit_intercept else np.zeros(K)
     # rounding depends on a row's place: equal rows take the probabilities of their first

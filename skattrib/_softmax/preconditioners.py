@@ -4,9 +4,8 @@ import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
 
-from .._arrays import full
 from .hessian import EKFAC, KFAC, Inverse
-from .loss import BATCH_FLOATS, contrasts
+from .loss import contrasts
 
 
 class ClassBlocks(Inverse):
@@ -20,14 +19,7 @@ class ClassBlocks(Inverse):
 
     def __init__(self, loss, damping=0.0):
         super().__init__(loss, damping)
-        K, D = loss.shape
-        blocks = np.zeros((K, D, D))
-        p = loss.probabilities
-        for rows, part in loss.batches(4 * BATCH_FLOATS):
-            part = full(part)
-            for k in range(K):
-                weight = loss.s[rows] * p[rows, k] * (1 - p[rows, k])
-                blocks[k] += part.T @ (weight[:, None] * part)
+        blocks = loss.class_blocks()
         diagonal = np.einsum("kdd->kd", blocks)
         diagonal += loss.penalty + damping
         diagonal += 1e-12 * diagonal.mean(axis=1, keepdims=True) + np.finfo(np.float64).tiny

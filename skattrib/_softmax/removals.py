@@ -42,12 +42,15 @@ def newton_step(inverse, gradient, theta):
         return np.nan
     loss = inverse.loss
     change = loss.logits(inverse.solve(loss.compress(gradient)[None])[0])
-    size = np.linalg.norm(loss.logits(loss.compress(theta)))
-    return float(np.linalg.norm(change) / size) if size > 0 else float(np.abs(change).max())
+    size = loss.rms(loss.logits(loss.compress(theta)))
+    return float(loss.rms(change) / size) if size > 0 else float(loss.largest(change))
 
 
-def corrected(inverse, residuals):
-    """((I - s B M)^-1 r of each row, what it contributes to the row's own log probability)."""
+def corrected(inverse, residuals, first=0):
+    """((I - s B M)^-1 r of each row, what it contributes to the row's own log probability).
+
+    Errors count the training rows from `first` on.
+    """
     loss = inverse.loss
     out = np.empty_like(residuals)
     own = np.empty(len(residuals))
@@ -63,9 +66,9 @@ def corrected(inverse, residuals):
         except np.linalg.LinAlgError as error:
             low = np.linalg.eigvalsh(inner)[:, 0]
             raise ValueError(
-                f"training row {rows.start + low.argmin()} has a leverage of 1 or more, so that "
-                "there is no leverage correction: give leverage_correction=False, damping, or an "
-                "exact inverse"
+                f"training row {first + rows.start + low.argmin()} has a leverage of 1 or more, so "
+                "that there is no leverage correction: give leverage_correction=False, damping, or "
+                "an exact inverse"
             ) from error
         change = np.linalg.solve(inner, np.einsum("ikl,ik->il", MF, r)[:, :, None])
         out[rows] = r + s[:, 0] * np.matmul(F, change)[:, :, 0]

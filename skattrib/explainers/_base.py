@@ -126,10 +126,13 @@ class BaseExplainer(
             or shares memory with rows.
         """
         X = self._check_rows(X)
+        return self._attribute(X, self._check_target(X, target), out)
+
+    def _attribute(self, X, target, out):
         kernel = self._kernel()
-        groups = kernel.groups(self._check_target(X, target))
+        groups = kernel.groups(target)
         if out is not None:
-            _scoring.check_out(out, (X.shape[0], self.n_samples_fit_), [X, *kernel.read()])
+            self._check_out(out, [X, *kernel.read()])
         elif getattr(self, "sparse_output", False):
             return _scoring.csr(kernel, X, groups)
         else:
@@ -158,13 +161,19 @@ class BaseExplainer(
         if weights.shape != (X.shape[0],) or not np.isfinite(weights).all():
             raise ValueError(f"weights must be {X.shape[0]} finite numbers, one a row of X")
         with np.errstate(over="ignore", invalid="ignore"):
-            sums = self._kernel().aggregate(X, target, weights)
+            sums = self._aggregate(X, target, weights)
         if np.isnan(sums).any() or np.isposinf(sums).any():
             raise ValueError(
                 f"sums with weights as large as {np.abs(weights).max():.1e} overflow: scale the "
                 "weights"
             )
         return sums
+
+    def _check_out(self, out, read):
+        _scoring.check_out(out, (read[0].shape[0], self.n_samples_fit_), read)
+
+    def _aggregate(self, X, target, weights):
+        return self._kernel().aggregate(X, target, weights)
 
     def top_k(
         self, X, k: int = 5, *, target=None, largest: bool = True
@@ -196,15 +205,23 @@ class BaseExplainer(
         X = self._check_rows(X)
         target = self._check_target(X, target)
         self._check_candidates(k, target)
+        return self._top_k(X, self._check_k(k), target, self._check_largest(largest))
+
+    def _check_k(self, k):
         if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= self.n_samples_fit_:
             raise ValueError(
                 f"k must be an integer in 1..{self.n_samples_fit_}, the number of training rows; "
                 f"got {k!r}"
             )
+        return int(k)
+
+    def _check_largest(self, largest):
         check_scalar(largest, "largest", (bool, np.bool_))
+        return bool(largest)
+
+    def _top_k(self, X, k, target, largest):
         kernel = self._kernel()
-        groups = kernel.groups(target)
-        return _scoring.top_k(kernel, X, groups, int(k), largest)
+        return _scoring.top_k(kernel, X, kernel.groups(target), k, largest)
 
     def decompose(self, X, indices, *, target=None) -> np.ndarray | sp.csr_array:
         """How the features share the attributions of chosen training rows.
@@ -229,7 +246,7 @@ class BaseExplainer(
             For indices that are not training rows or of the wrong shape.
         """
         X, shape, pairs = self._check_pairs(X, indices, target)
-        return _scoring.of_pairs(self._kernel().shares(X, pairs), shape, X)
+        return _scoring.of_pairs(self._of_pairs("shares", X, pairs), shape, X)
 
     def directions(
         self, X, indices, *, target=None, side: str = "test"
@@ -268,18 +285,28 @@ class BaseExplainer(
         both gradients, of which `decompose` means the training row's.
         """
         X, shape, pairs = self._check_pairs(X, indices, target)
+        self._check_side(side)
+        return _scoring.of_pairs(self._of_pairs("directions", X, pairs, side), shape, X)
+
+    def _check_side(self, side):
         if not (isinstance(side, str) and side in ("test", "train")):
             raise ValueError(f"side must be 'test' or 'train', got {side!r}")
-        return _scoring.of_pairs(self._kernel().directions(X, pairs, side), shape, X)
 
     def _check_pairs(self, X, indices, target):
         """Checked rows, the shape of indices, and the pairs that they make."""
         X = self._check_rows(X)
-        indices = plain_array(indices, "indices")
-        if indices.ndim != 2 or len(indices) != X.shape[0] or indices.dtype.kind not in "iu":
-            raise ValueError(f"indices must be integers of shape ({X.shape[0]}, k)")
-        if indices.size and not 0 <= indices.min() <= indices.max() < self.n_samples_fit_:
-            raise ValueError(f"indices must be training rows, 0..{self.n_samples_fit_ - 1}")
+        indices = self._check_indices(indices, X.shape[0])
         target = self._check_target(X, target)
         tests = np.repeat(np.arange(X.shape[0]), indices.shape[1])
-        return X, indices.shape, _scoring.Pairs(tests, indices.ravel().astype(np.intp), target)
+        return X, indices.shape, _scoring.Pairs(tests, indices.ravel(), target)
+
+    def _of_pairs(self, question, X, pairs, *more):
+        return getattr(self._kernel(), question)(X, pairs, *more)
+
+    def _check_indices(self, indices, m):
+        indices = plain_array(indices, "indices")
+        if indices.ndim != 2 or len(indices) != m or indices.dtype.kind not in "iu":
+            raise ValueError(f"indices must be integers of shape ({m}, k)")
+        if indices.size and not 0 <= indices.min() <= indices.max() < self.n_samples_fit_:
+            raise ValueError(f"indices must be training rows, 0..{self.n_samples_fit_ - 1}")
+        return indices.astype(np.intp)

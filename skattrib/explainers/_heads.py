@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays import decision, logits, squared_norms, total_variance
+from .._arrays import decision, logits, squared_norms, total_variance, variance_scale
 from .._arrays.checks import check_estimator, plain_array
 from .._arrays.outputs import OUTPUTS, output_weights
 from . import _scoring
@@ -28,22 +28,12 @@ __all__ = [
 
 
 def scaled_penalty(C, X, weight, multiple=1.0):
-    """(C, size of the constant feature): of "scale", `multiple` over the variance, and its root.
-
-    With both, scaled rows have the same head in other units. A number goes with a feature of 1.
-    """
+    """(C, size of the constant feature): see `variance_scale`; a number goes with a size of 1."""
     if C != "scale":
         return float(C), 1.0
     variance = total_variance(X, weight)
-    if variance == 0.0:
-        # equal rows: nothing depends on C but the share of the intercept
-        variance = float(np.average(squared_norms(X, 0.0), weights=weight)) or 1.0
-    if not 1e-145 < variance < 1e145:
-        raise ValueError(
-            f"the variance of the rows is {variance:.1e}, of which C='scale' cannot take the "
-            "inverse: scale the features, or give C as a number"
-        )
-    return multiple / variance, float(np.sqrt(variance))
+    square = 0.0 if variance else float(np.average(squared_norms(X, 0.0), weights=weight))
+    return variance_scale(variance, square, multiple)
 
 
 def frozen(estimator):

@@ -196,11 +196,19 @@ class DualKernel(Kernel):
 
     def aggregate(self, X, target, weights):
         """sum_j weights_j T[j, :], by way of sum_j weights_j v_j phi_j."""
+        return self.against(self.moment(X, target, weights))
+
+    def moment(self, X, target, weights):
+        """sum_j weights_j v_j (x_j, bias), (K, d + 1)."""
         V = target.as_weights(self.dual.shape[0]) * weights[:, None]
         total = np.zeros((V.shape[1], X.shape[1]))
         for rows in batches(X.shape[0], 4096):
             total += safe_sparse_dot(V[rows].T, X[rows].astype(np.float64), dense_output=True)
-        shift = self.bias * V.sum(axis=0)
+        return np.column_stack([total, self.bias * V.sum(axis=0)])
+
+    def against(self, moment):
+        """The sum over test rows that have this moment."""
+        total, shift = moment[:, :-1], moment[:, -1]
         out = np.zeros(self.n_samples)
         for columns in batches(len(self.support), 4096):
             vectors = self.vectors[columns].astype(np.float64)

@@ -246,10 +246,14 @@ class DualViewExplainer(DualExplainer):
         )
 
     def _keep(self, X, found, C, size):
+        self._keep_head(found, C, size)
+        self.support_vectors_ = X[self.support_]
+        self.n_samples_fit_ = X.shape[0]
+
+    def _keep_head(self, found, C, size):
         dual = found.dual
         used = np.diff(dual.indptr) > 0 if sp.issparse(dual) else dual.any(axis=1)
         self.support_ = np.flatnonzero(used)
-        self.support_vectors_ = X[self.support_]
         dual = dual[self.support_].T
         if sp.issparse(dual) and dual.shape[0] <= DENSE_CLASSES:
             # a path keeps all its duals sparse
@@ -264,7 +268,6 @@ class DualViewExplainer(DualExplainer):
         self.dual_gap_, self.objective_, self.n_iter_ = found.gap, found.objective, found.n_iter
         self.C_ = C
         self._keep_constant(size)
-        self.n_samples_fit_ = X.shape[0]
 
     @property
     def _shape(self):

@@ -1,6 +1,6 @@
 """Influence functions: what the softmax head would lose without a training row."""
 
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -23,7 +23,7 @@ from .._softmax.removals import (
     self_influence,
 )
 from .._softmax.row_space import in_row_space
-from ._heads import SoftmaxExplainer
+from ._heads import SoftmaxExplainer, scaled_penalty
 from ._kernels.influence import (
     InfluenceKernel,
     check_minimum,
@@ -290,7 +290,7 @@ class InfluenceExplainer(SoftmaxExplainer):
             )
         class_weight = head.class_weight if head else self.class_weight
         weight = check_weights(X, codes, self.classes_, sample_weight, class_weight)
-        self.C_, size = own_penalty(self, head, X, weight)
+        self.C_, size = own_penalty(head, partial(scaled_penalty, self.C, X, weight))
         penalty, fit_intercept = penalty_of(self.C_, self, head, X.shape[1])
         q = np.eye(len(self.classes_))[codes]
         loss = SoftmaxLoss(X, q, weight, penalty, fit_intercept, size)

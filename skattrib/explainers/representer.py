@@ -187,8 +187,7 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         UserWarning
             When `logit_correlation_` is below 0.9.
         """
-        model = None if self.estimator is None else frozen(self.estimator)
-        classes = None if model is None else np.sort(model.classes_)
+        model, classes = self._model()
         given = X
         X, codes = check_training_data(self, X, y, classes)
         K = len(self.classes_)
@@ -209,29 +208,43 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         alpha = self.C_ * found.residuals
         if model is not None:
             z = decision(X, found.coef, found.intercept)
-            self.logit_correlation_ = _correlation(np.log(np.maximum(q, SMALLEST)), z)
-            # 0: nothing to follow
-            if 0 != self.logit_correlation_ < FAITHFUL:
-                warnings.warn(
-                    "The head's logits correlate with those of the estimator by only "
-                    f"{self.logit_correlation_:.2f} on the training rows: it explains another "
-                    "classifier. Raise C, or give features nearer to what the estimator uses, "
-                    "such as one-hot leaves of a forest or a network's last layer.",
-                    UserWarning,
-                    stacklevel=3,
-                )
+            self._keep_correlation(_correlation(np.log(np.maximum(q, SMALLEST)), z))
         else:
             self.__dict__.pop("logit_correlation_", None)
-        self.coef_, self.intercept_ = found.coef, found.intercept
+        self._keep_head(found.coef, found.intercept)
         if K == 2:
-            self.coef_ = found.coef[1:] - found.coef[:1]
-            self.intercept_ = found.intercept[1:] - found.intercept[:1]
             alpha = alpha[:, 1:]
         self._keep_dual(X, alpha)
         self.completeness_error_, self.n_iter_ = found.completeness_error, max(1, found.n_iter)
         self._keep_constant(size)
         self.n_samples_fit_ = X.shape[0]
         return self
+
+    def _model(self):
+        """The classifier to follow and its sorted classes, if there is one."""
+        if self.estimator is None:
+            return None, None
+        model = frozen(self.estimator)
+        return model, np.sort(model.classes_)
+
+    def _keep_correlation(self, correlation):
+        self.logit_correlation_ = correlation
+        # 0: nothing to follow
+        if 0 != correlation < FAITHFUL:
+            warnings.warn(
+                "The head's logits correlate with those of the estimator by only "
+                f"{correlation:.2f} on the training rows: it explains another classifier. Raise C, "
+                "or give features nearer to what the estimator uses, such as one-hot leaves of a "
+                "forest or a network's last layer.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _keep_head(self, coef, intercept):
+        """Decision values of the K logits; of two classes their difference."""
+        self.coef_, self.intercept_ = coef, intercept
+        if len(coef) == 2:
+            self.coef_, self.intercept_ = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
 
     def _probabilities(self, model, X):
         q = np.asarray(model.predict_proba(X), dtype=np.float64)

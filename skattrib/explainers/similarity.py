@@ -30,6 +30,9 @@ class _Similarities(ClassifierExplainer):
         self._fit_X, self.n_samples_fit_ = X, X.shape[0]
         return self
 
+    def _class_counts(self):
+        return np.bincount(self._fit_codes, minlength=len(self.classes_))
+
     def _check_target(self, X, target):
         if target is None and not self._fit_same_class:
             # rows of all classes are compared: to predict one would double the cost
@@ -39,7 +42,7 @@ class _Similarities(ClassifierExplainer):
     def _check_candidates(self, k, target):
         if not (self._fit_same_class and isinstance(k, Integral)):
             return
-        rows = np.bincount(self._fit_codes, minlength=len(self.classes_))
+        rows = self._class_counts()
         scarce = target.codes[rows[target.codes] < k]
         if len(scarce):
             raise ValueError(

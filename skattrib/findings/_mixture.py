@@ -18,7 +18,7 @@ MANY_ROWS = 10_000  # from here on fewer trees, down to a half, and nearest rows
 N_NEIGHBORS = 15
 UNIFORM = 0.02  # of each model: none is certain of what it has not seen
 PENALTY = 10.0  # C times the mean squared norm of a row, of the linear model
-SOFTNESS = 2.0  # nats of loss by which a model's weight falls to 1/e squared
+SOFTNESS = 30.0  # a model whose loss is larger by 1 / 30 nats has a vote smaller by e
 
 
 def out_of_sample(X, codes, n_classes, *, weight, seed, n_jobs, say):

@@ -12,7 +12,7 @@ from ..._arrays import batches, full
 from ..._softmax.loss import widened
 from ..._softmax.newton import newton
 from .. import _scoring
-from .._heads import LinearHead, frozen, scaled_penalty
+from .._heads import LinearHead, frozen
 
 # C of a LinearHead times the variance of the rows: that which predicts retrained networks
 OF_NETWORKS = 4.0
@@ -81,10 +81,10 @@ def _read_logistic(explainer, model):
     return Head(coef, intercept, model.classes_, model.class_weight, 0, penalty, intercept_penalty)
 
 
-def own_penalty(explainer, head, X, weight):
-    """(C, size of the constant feature)."""
+def own_penalty(head, scale):
+    """(C, size of the constant feature); `scale` finds those that are not the head's own."""
     if head is None or head.penalty is None:
-        return scaled_penalty(explainer.C, X, weight, 1.0 if head is None else OF_NETWORKS)
+        return scale(1.0 if head is None else OF_NETWORKS)
     return (1.0 / head.penalty if head.penalty else np.inf), 1.0
 
 
@@ -182,6 +182,10 @@ class InfluenceKernel(_scoring.ProductKernel):
 
     def aggregate(self, X, target, weights):
         """sum_j weights_j T[j, :], by one solve."""
+        return self.against(self.moment(X, target, weights))
+
+    def moment(self, X, target, weights):
+        """sum_j weights_j H^-1 (v_j (x) phi_j), (K, D)."""
         loss = self.inverse.loss
         K, D = loss.shape
         V = target.as_weights(K) * weights[:, None]
@@ -190,8 +194,11 @@ class InfluenceKernel(_scoring.ProductKernel):
         for rows in batches(X.shape[0], 1024):
             part = self.inverse.loss.project(X[rows])
             total += loss.sums(part if sp.issparse(part) else self._wide(part), V[rows])
-        found = self.inverse.solve(total[None])[0]
-        return np.einsum("ik,ik->i", self.right, loss.logits(found))
+        return self.inverse.solve(total[None])[0]
+
+    def against(self, moment):
+        """The sum over test rows that have this moment."""
+        return np.einsum("ik,ik->i", self.right, self.inverse.loss.logits(moment))
 
     def directions(self, X, pairs, side):
         """v_j . H^-1 (r_i (x) phi_i)."""

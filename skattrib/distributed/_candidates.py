@@ -1,0 +1,256 @@
+"""Crammer and Singer's SVM on rows elsewhere: solved on candidates here, certified on all there."""
+
+import warnings
+from math import fsum
+
+import numpy as np
+import scipy.sparse as sp
+from dask.utils import format_bytes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.random import sample_without_replacement
+
+from .._arrays import batches
+from .._svm.crammer_singer import crammer_singer
+from ._cluster import candidate_memory, gather, share
+from ._rows import keys_of
+
+# the first rough solution is one of this share of the rows, of so many at least: it says which
+# others are worth fetching
+SHARE, FEWEST = 20, 10_000
+# its gap and the most sweeps for it; by how much the gap of a round is below that of the last
+ROUGH, SWEEPS, CLOSER = 1e-2, 50, 0.1
+# rows this near to a loss, in units of the margin, are fetched at first too
+NEAR = 0.2
+# so small a share of the candidates is no reason to solve roughly once more
+FEW = 0.01
+# each round but the last takes rows in
+MOST_ROUNDS = 100
+# bytes of the solver for a row, besides its features and a dual for each of 16 classes
+SOLVER = 300
+
+
+class Candidates:
+    """Rows that may have duals, in this process, in the order of the training rows."""
+
+    def __init__(self, training):
+        self.training = training
+        self.rows = np.empty(0, dtype=np.int64)
+        self.X = np.empty((0, training.d), dtype=training.dtype)
+        self.codes, self.weight = np.empty(0, dtype=np.intp), np.empty(0)
+        self.dual = None
+
+        # a copy is made when more are taken in
+        self.size = 2 * training.d * training.dtype.itemsize + SOLVER
+
+    def check_room(self, more, limit):
+        """Refuses more rows than memory holds."""
+        n = len(self.rows) + more
+        need = n * self.size
+        if need > limit:
+            raise ValueError(
+                f"{n:,} of {self.training.n:,} rows are candidates for a place in the solution, "
+                f"and to solve on them takes {format_bytes(need)} in this process, beyond the "
+                f"{format_bytes(limit)} it may use: raise C, with which fewer rows have a place, "
+                "project the features to fewer, or raise skattrib.candidate-memory in dask's "
+                "configuration"
+            )
+
+    def take_in(self, new, limit):
+        """Fetches rows that are not among them yet."""
+        if not len(new):
+            return
+        self.check_room(len(new), limit)
+        X, codes, weight = self.training.take(new, "fetching candidate rows")
+        order = np.argsort(np.concatenate([self.rows, new]), kind="stable")
+        if self.dual is not None:
+            none = sp.csr_array((len(new), self.dual.shape[1]))
+            self.dual = sp.csr_array(sp.vstack([sp.csr_array(self.dual), none]))[order]
+        self.rows = np.concatenate([self.rows, new])[order]
+        self.X = np.concatenate([self.X, X])[order]
+        self.codes = np.concatenate([self.codes, codes])[order]
+        self.weight = np.concatenate([self.weight, weight])[order]
+
+    def masks(self):
+        """Of each partition, which of its rows are candidates, as bits."""
+        training = self.training
+        out = []
+        for start, size in zip(training.starts, training.sizes, strict=True):
+            mask = np.zeros(size, dtype=bool)
+            lower, upper = np.searchsorted(self.rows, [start, start + size])
+            mask[self.rows[lower:upper] - start] = True
+            out.append(np.packbits(mask))
+        return out
+
+
+def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start=None, **options):
+    """(candidates, what was found on them, with gap and objective of all rows).
+
+    The gap is that of the candidates and the losses of all others, which have no duals: a sum of
+    non-negative terms in float64, and so the certificate of the whole problem.
+
+    Parameters
+    ----------
+    training : TrainingRows
+    C, tol, max_iter, canonical, random_state, verbose : as for `crammer_singer`
+    start : (rows, duals (rows, K), W with its intercepts) to start from, or None
+    options : fit_intercept, intercept_scaling
+    """
+    limit = candidate_memory()
+    candidates = Candidates(training)
+    options |= {"n_classes": len(training.classes), "verbose": max(int(verbose) - 1, 0)}
+    options |= {"random_state": random_state}
+    W, work = None, 0
+    if start is not None:
+        rows, candidates.dual, W = start
+        dual, candidates.dual = candidates.dual, None
+        candidates.take_in(rows, limit)
+        candidates.dual = dual
+    elif (sample := _sample(candidates, random_state, limit)) is None:
+        candidates.take_in(np.arange(training.n), limit)
+    else:
+        found = _rough(training, C, sample, max_iter, options)
+        _, rows = _score(candidates, found, C, NEAR)
+        if verbose:
+            print(
+                f"[candidates] solved on {len(sample):,} sampled rows: {len(rows):,} of "
+                f"{training.n:,} have losses"
+            )
+        candidates.take_in(rows, limit)
+    everything = len(candidates.rows) == training.n
+    final = tol if canonical or everything else 0.9 * tol
+    goal = final if everything else max(ROUGH, final)
+    for number in range(1, MOST_ROUNDS + 1):
+        found = _solve(
+            candidates, C, goal, max_iter - work, canonical and goal <= final, W, options
+        )
+        work += found.n_iter
+        candidates.dual = found.dual
+        W = (
+            np.column_stack([found.coef, found.intercept])
+            if options["fit_intercept"]
+            else found.coef
+        )
+        lost, rows = _score(candidates, found, C)
+        inside, found.objective = found.gap * found.objective, found.objective + lost
+        found.gap = (inside + lost) / found.objective
+        if verbose:
+            print(
+                f"[candidates] round {number}: {len(candidates.rows):,} candidates, relative gap "
+                f"of all {training.n:,} rows {found.gap:.2e} after {work} sweeps and Newton steps, "
+                f"{len(rows):,} others have losses"
+            )
+        solved = found.gap <= tol
+        settled = solved and not (canonical and (goal > final or len(rows)))
+        if settled:
+            rows = _twins(candidates)
+        # nothing to take in, or nothing to be had by it
+        if work >= max_iter or not len(rows) and (settled or goal <= final):
+            break
+        few = len(rows) <= FEW * len(candidates.rows)
+        goal = final if solved or few else max(final, min(goal, CLOSER * found.gap))
+        candidates.take_in(rows, limit)
+    found.n_iter, found.converged = work, bool(found.gap <= tol)
+    if not found.converged:
+        warnings.warn(
+            f"The solver on candidate rows stopped after {work} sweeps and Newton steps at a "
+            f"relative gap of {found.gap:.1e} over all rows, above tol={tol:.1e}: scale the "
+            "features or lower C, or raise max_iter.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    return candidates, found
+
+
+def _sample(candidates, random_state, limit):
+    """Rows of the first rough solution; None where all rows are not many more."""
+    training = candidates.training
+    size = max(FEWEST, training.n // SHARE)
+    size = min(size, limit // (4 * candidates.size))
+    if training.n <= max(size, FEWEST):
+        return None
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    return np.sort(sample_without_replacement(training.n, max(size, 2), random_state=seed))
+
+
+def _rough(training, C, sample, max_iter, options):
+    """What is found on a sample, each row with the weight of as many as it stands for."""
+    X, codes, weight = training.take(sample, "fetching sampled rows")
+    share = training.weight[0] / weight.sum() if weight.any() else 0.0
+    if not 0 < share < np.inf:
+        # none has weight: all rows have losses
+        weight, share = np.ones(len(X)), 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return crammer_singer(
+            X,
+            codes,
+            C,
+            sample_weight=share * weight,
+            tol=ROUGH,
+            max_iter=min(max_iter, SWEEPS),
+            **options,
+        )
+
+
+def _solve(candidates, C, tol, max_iter, canonical, W, options):
+    """What is found on the candidates, from their duals."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return crammer_singer(
+            candidates.X,
+            candidates.codes,
+            C,
+            sample_weight=candidates.weight,
+            tol=tol,
+            max_iter=max(1, max_iter),
+            canonical=canonical,
+            dual_init=candidates.dual,
+            coef_init=None if candidates.dual is None else W,
+            **options,
+        )
+
+
+def _score(candidates, found, C, near=0.0):
+    """(loss of the rows that are no candidates, those of them that have any, or nearly)."""
+    training = candidates.training
+    head = share((found.coef, found.intercept, near))
+    tasks = training.each(lost_by, head, own=candidates.masks())
+    parts = gather(tasks, "scoring all rows")
+    rows = [part[1] + start for part, start in zip(parts, training.starts, strict=True)]
+    return C * fsum(part[0] for part in parts), np.concatenate(rows)
+
+
+def _twins(candidates):
+    """Rows equal to a candidate that has duals, of which they are to have their share."""
+    training = candidates.training
+    if len(candidates.rows) == training.n:
+        return np.empty(0, dtype=np.int64)
+    dual = sp.csr_array(candidates.dual)
+    used = np.flatnonzero(np.diff(dual.indptr))
+    keys = np.unique(keys_of(candidates.X[used], candidates.codes[used]))
+    tasks = training.each(rows_with, share(keys), own=candidates.masks())
+    parts = gather(tasks, "looking for rows equal to those of the solution")
+    rows = [part + start for part, start in zip(parts, training.starts, strict=True)]
+    return np.concatenate(rows)
+
+
+def lost_by(X, codes, weight, head, mask):
+    """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
+    coef, intercept, near = head
+    outside = (np.unpackbits(mask, count=len(X)) == 0) & (weight > 0)
+    loss = np.zeros(len(X))
+    for rows in batches(len(X), 4096):
+        scores = X[rows].astype(np.float64, copy=False) @ coef.T + intercept
+        each, own = np.arange(len(scores)), codes[rows]
+        label = scores[each, own]
+        scores[each, own] = -np.inf
+        loss[rows] = 1.0 + scores.max(axis=1) - label
+    loss[~outside] = -np.inf
+    return float(weight @ np.maximum(loss, 0.0)), np.flatnonzero(loss > -near)
+
+
+def rows_with(X, codes, weight, keys, mask):
+    """Rows of positive weight outside the mask that have one of these keys."""
+    outside = (np.unpackbits(mask, count=len(X)) == 0) & (weight > 0)
+    return np.flatnonzero(outside & np.isin(keys_of(X, codes), keys))

@@ -1,0 +1,87 @@
+"""Dask arrays whose chunks are rows: what is accepted, and rows cut as others are."""
+
+import dask.array as da
+import numpy as np
+import scipy.sparse as sp
+
+from .._arrays.checks import check_features, check_plain, plain_array
+
+
+def is_dask(values):
+    """Whether values are a dask array, or another collection that is to be refused as one."""
+    return isinstance(values, da.Array) or hasattr(values, "__dask_graph__")
+
+
+def check_chunks(X, name):
+    """A 2-D dask array of float32 or float64 whose chunks are rows of known number.
+
+    Raises
+    ------
+    TypeError
+        For what is no dask array.
+    ValueError
+        For chunks of columns, sparse chunks, and other than two dimensions.
+    """
+    if not isinstance(X, da.Array):
+        kind = type(X).__name__
+        if hasattr(X, "to_dask_array"):
+            raise TypeError(f"{name} is a {kind}: give {name}.to_dask_array(lengths=True)")
+        raise TypeError(
+            f"{name} is a {kind}, but its rows are to be chunks of a dask array: give "
+            f"dask.array.from_array({name}, chunks=(100_000, -1)), or use skattrib's explainers "
+            "of the same names, which take arrays"
+        )
+    check_features(X, name)
+    if X.ndim != 2:
+        raise ValueError(f"{name} has {X.ndim} dimension: give rows, (n_samples, n_features)")
+    if X.numblocks[1] != 1:
+        raise ValueError(
+            f"{name} has {X.numblocks[1]} chunks of features, but each row must be in one chunk: "
+            f"give {name}.rechunk({{0: 'auto', 1: -1}})"
+        )
+    if sp.issparse(X._meta):
+        raise ValueError(
+            f"{name} has sparse chunks, and rows on a cluster must be dense: give "
+            f"{name}.map_blocks(lambda part: part.toarray()), after a projection to fewer features "
+            "(TruncatedSVD) where they are many"
+        )
+    if X.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold numbers, got {X.dtype}")
+    X = known(X)
+    if np.isnan(X.shape[1]) or X.shape[1] < 1 or X.shape[0] < 1:
+        raise ValueError(f"{name} has shape {X.shape}: at least one row and one feature are needed")
+    return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+
+
+def known(values):
+    """The dask array with the sizes of its chunks, which are computed where they are not known."""
+    if not np.isnan(values.chunks[0]).any():
+        return values
+    # the sizes are set in place
+    return values.copy().compute_chunk_sizes()
+
+
+def pieces(values, sizes, name, ndim=(1,)):
+    """Values of consecutive rows, dask or not, in parts of these sizes.
+
+    Parts of a dask array are delayed.
+    """
+    if hasattr(values, "to_dask_array"):
+        raise TypeError(
+            f"{name} is a {type(values).__name__}: give {name}.to_dask_array(lengths=True)"
+        )
+    n = int(np.sum(sizes))
+    if isinstance(values, da.Array):
+        check_plain(values, name)
+        values = known(values)
+    else:
+        values = plain_array(values, name)
+    if values.ndim not in ndim or values.shape[0] != n:
+        raise ValueError(
+            f"{name} has shape {values.shape}, but X has {n} rows: give one entry a row"
+        )
+    if isinstance(values, da.Array):
+        chunks = {0: tuple(sizes)} if values.ndim == 1 else {0: tuple(sizes), 1: -1}
+        return list(values.rechunk(chunks).to_delayed().ravel())
+    stops = np.cumsum(sizes)
+    return [values[stop - size : stop] for stop, size in zip(stops, sizes, strict=True)]
