@@ -45,8 +45,9 @@ class DualViewExplainer(LazyDual, ClusterExplainer, explainers.DualViewExplainer
 
     Notes
     -----
-    Candidates are 1.2 to 2 times the rows of the solution, which are more the smaller C is. Where they do not fit into half of this process's memory (or into
-    ``skattrib.candidate-memory`` of dask's configuration), `fit` refuses with the numbers.
+    Candidates are 1.2 to 2 times the rows of the solution, which are more the smaller C is. Where
+    they do not fit into half of this process's memory (or into ``skattrib.candidate-memory`` of
+    dask's configuration), `fit` refuses with the numbers.
 
     Rows equal to a row of the solution have their share of its duals, in whichever partition.
 
