@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cnn_truth import N_NETWORKS, Truth, one_thread
+from cnn_truth import N_NETWORKS, RATE, Truth, one_thread
 from scipy.special import logsumexp
 from scipy.stats import rankdata
+from torch.utils.data import DataLoader, TensorDataset
 
 from skattrib import (
     AveragedExplainer,
@@ -174,8 +175,15 @@ class Networks:
         for e in nets:
             net, rows = self.truth.nets[e], self.batches("train")
             if ("members", e) not in self.cache:
-                members = geometric_ensemble(net, rows, MEMBERS, random_state=e)
-                self.cache["members", e] = members
+                shuffled = DataLoader(
+                    TensorDataset(*map(torch.as_tensor, (self.truth.X, self.truth.y))),
+                    batch_size=50,
+                    shuffle=True,
+                    generator=torch.Generator().manual_seed(e),
+                )
+                self.cache["members", e] = geometric_ensemble(
+                    net, shuffled, MEMBERS, learning_rate=RATE, random_state=e
+                )
             states = [None, *self.cache["members", e]]
             found = [
                 losses(net, batches, states=states).X

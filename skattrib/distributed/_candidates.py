@@ -63,11 +63,15 @@ class Candidates:
         self.check_room(len(new), limit)
         X, codes, weight = self.training.take(new, "fetching candidate rows")
         order = np.argsort(np.concatenate([self.rows, new]), kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        both = np.empty((len(order), X.shape[1]), dtype=X.dtype)
+        both[place[: len(self.rows)]], both[place[len(self.rows) :]] = self.X, X
+        self.X = both
         if self.dual is not None:
             none = sp.csr_array((len(new), self.dual.shape[1]))
             self.dual = sp.csr_array(sp.vstack([sp.csr_array(self.dual), none]))[order]
         self.rows = np.concatenate([self.rows, new])[order]
-        self.X = np.concatenate([self.X, X])[order]
         self.codes = np.concatenate([self.codes, codes])[order]
         self.weight = np.concatenate([self.weight, weight])[order]
 
@@ -116,7 +120,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
                 f"[candidates] solved on {len(sample):,} sampled rows: {len(rows):,} of "
                 f"{training.n:,} have losses"
             )
-        candidates.take_in(rows, limit)
+        candidates.take_in(rows if len(rows) else sample, limit)
     everything = len(candidates.rows) == training.n
     final = tol if canonical or everything else 0.9 * tol
     goal = final if everything else max(ROUGH, final)

@@ -121,13 +121,13 @@ class ClusterExplainer(Lazy, BaseExplainer):
         """The task of the explainer that answers for these test rows."""
         return self._cluster.light
 
-    def _most_rows(self, itemsize):
-        """Test rows that are asked for at once."""
-        return max(1, BLOCK // (int(self._cluster.training.sizes.max()) * itemsize))
+    def _most_rows(self, nbytes):
+        """Test rows that are asked for at once, if each takes so many bytes."""
+        return max(1, BLOCK // nbytes)
 
-    def _pieces(self, X, target):
-        """(slice, explainer, test rows and target) of moderate size in each partition."""
-        for rows in batches(X.shape[0], self._most_rows(X.dtype.itemsize)):
+    def _pieces(self, X, target, width):
+        """(slice, explainer, test rows and target), whose results are `width` numbers wide."""
+        for rows in batches(X.shape[0], self._most_rows(X.dtype.itemsize * width)):
             some = target.rows(rows)
             yield rows, self._light_for(X[rows], some), share((X[rows], named(self, some)))
 
@@ -139,7 +139,7 @@ class ClusterExplainer(Lazy, BaseExplainer):
         elif not sparse:
             out = np.empty((X.shape[0], n), dtype=X.dtype)
         parts = [sp.csr_array((0, n), dtype=X.dtype)]
-        for rows, light, test in self._pieces(X, target):
+        for rows, light, test in self._pieces(X, target, int(self._cluster.training.sizes.max())):
             tasks = self._ask("attribute", test, light=light)
             found = gather(tasks, "attributing to training rows")
             if sparse:
@@ -154,7 +154,7 @@ class ClusterExplainer(Lazy, BaseExplainer):
     def _top_k(self, X, k, target, largest):
         values = np.empty((X.shape[0], k), dtype=X.dtype)
         indices = np.empty((X.shape[0], k), dtype=np.int64)
-        for rows, light, test in self._pieces(X, target):
+        for rows, light, test in self._pieces(X, target, max(k, X.shape[1])):
             best = self._best(test, k, largest, light)
             values[rows], indices[rows] = gather([best], "looking for the strongest rows")[0]
         return values, indices

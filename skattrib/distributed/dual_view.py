@@ -45,9 +45,9 @@ class DualViewExplainer(LazyDual, ClusterExplainer, explainers.DualViewExplainer
 
     Notes
     -----
-    Candidates are one and a half to two times the rows of the solution, which is larger the
-    smaller C is. Where they do not fit into half of this process's memory (or into
-    ``skattrib.candidate-memory`` of dask's configuration), `fit` refuses with the numbers.
+    Candidates are 1.2 to 2 times the rows of the solution, which are more the smaller C is. Where
+    they do not fit into half of this process's memory (or into ``skattrib.candidate-memory`` of
+    dask's configuration), `fit` refuses with the numbers.
 
     Rows equal to a row of the solution have their share of its duals, in whichever partition.
 
@@ -125,6 +125,7 @@ class DualViewExplainer(LazyDual, ClusterExplainer, explainers.DualViewExplainer
         """Rows, duals and W of the last fit, if it was of such rows."""
         if (
             last is None
+            or not len(last.support_)
             or last._shape != (training.n, training.d, bool(self.fit_intercept))
             or not np.array_equal(last.classes_, self.classes_)
         ):

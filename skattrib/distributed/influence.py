@@ -230,8 +230,8 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
     def _moment_kernel(self):
         return InfluenceKernel(self._solver(), np.empty((0, len(self.classes_))))
 
-    def _most_rows(self, itemsize):
-        most = super()._most_rows(itemsize)
+    def _most_rows(self, nbytes):
+        most = super()._most_rows(nbytes)
         if self.inverse_ != "cg":
             return most
         # left sides of 32 MB

@@ -61,7 +61,7 @@ class SimilarityExplainer(ClusterExplainer, explainers.SimilarityExplainer):
         """
         self._validate_params()
         training = training_rows(self, X, y)
-        self._given, self._fit_counts = (X, y), training.counts
+        self._given, self._fit_counts = (X, y, None), training.counts
         self._fit_same_class, self._fit_metric = self.same_class, self.metric
         self.n_samples_fit_ = training.n
         self._fit_X = np.empty((0, training.d), dtype=training.dtype)
@@ -92,7 +92,8 @@ class SimilarityExplainer(ClusterExplainer, explainers.SimilarityExplainer):
 
     def _predict_codes(self, X):
         codes = np.empty(X.shape[0], dtype=np.intp)
-        for rows, _, test in self._pieces(X, self._check_target(X, self.classes_[0])):
+        target = self._check_target(X, self.classes_[0])
+        for rows, _, test in self._pieces(X, target, X.shape[1]):
             codes[rows] = gather([self._nearest(test)], "looking for the nearest rows")[0]
         return codes
 
