@@ -106,6 +106,7 @@ PAGE = (
   svg line { stroke: #999; }
   figure { margin: .8rem 0; overflow-x: auto; } figcaption { font-weight: bold; }
   pre { white-space: pre-wrap; font: inherit; }
+  @media (max-width: 600px) { #errors th { white-space: normal; } }
 """
     + STYLE
     + """\

@@ -218,26 +218,27 @@ def errors_view(
     explainer, test = query.explainer, query.test
     if test.y is None or not query.has_classes or not hasattr(explainer, "decision_function"):
         return None
-    rows = np.unique(np.asarray(rows, dtype=np.intp))
-    n_rows = len(rows)
+    compared = np.unique(np.fromiter(rows, dtype=np.intp))
+    n_rows = len(compared)
     if n_rows > COMPARED_ROWS:
-        rows = np.sort(np.random.RandomState(0).choice(rows, COMPARED_ROWS, replace=False))
-    n_compared = len(rows)
-    agree = same_labels(test.y[rows, None], explainer.classes_)
-    known = agree.any(axis=1)
-    rows, y = rows[known], explainer.classes_[agree.argmax(axis=1)[known]]
-    if not len(rows):
+        compared = np.sort(np.random.RandomState(0).choice(compared, COMPARED_ROWS, replace=False))
+    agree = same_labels(test.y[compared, None], explainer.classes_)
+    known = compared[agree.any(axis=1)]
+    if not len(known):
         return None
+    y = explainer.classes_[agree.argmax(axis=1)[agree.any(axis=1)]]
     k = min(OPPONENTS, explainer.n_samples_fit_)
-    found = misclassifications(explainer, take(test.X, rows), y, y_pred=query.predicted[rows], k=k)
+    found = misclassifications(
+        explainer, take(test.X, known), y, y_pred=query.predicted[known], k=k
+    )
     if not found:
         return None
     drawn = pixels(query.train, shape)
     return {
         "n_errors": found.n_errors,
-        "n_compared": len(rows),
-        "n_rows": n_rows if n_compared < n_rows else 0,
-        "n_unknown": n_compared - len(rows),
+        "n_compared": len(known),
+        "n_rows": n_rows if len(compared) < n_rows else 0,
+        "n_unknown": len(compared) - len(known),
         "n_kinds": len(found),
         "min_errors": found.min_errors,
         "k": k,
