@@ -223,10 +223,8 @@ def errors_view(
     if n_rows > COMPARED_ROWS:
         compared = np.sort(np.random.RandomState(0).choice(compared, COMPARED_ROWS, replace=False))
     agree = same_labels(test.y[compared, None], explainer.classes_)
-    known = compared[agree.any(axis=1)]
-    if not len(known):
-        return None
-    y = explainer.classes_[agree.argmax(axis=1)[agree.any(axis=1)]]
+    labelled = agree.any(axis=1)
+    known, y = compared[labelled], explainer.classes_[agree.argmax(axis=1)[labelled]]
     k = min(OPPONENTS, explainer.n_samples_fit_)
     found = misclassifications(
         explainer, take(test.X, known), y, y_pred=query.predicted[known], k=k
