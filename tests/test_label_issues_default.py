@@ -131,6 +131,19 @@ def test_nearest_of_some_rows_where_there_are_many(monkeypatch):
     assert_allclose(_mixture._nearest(X, other, 3, None, 0, None), shares)
 
 
+def test_models_are_weighed_by_what_their_shares_tell():
+    """Sharp or even shares in one order have one loss: that at the best power."""
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(500, 4))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    codes = np.array([rng.choice(4, p=row) for row in shares])
+    even = np.sqrt(shares) / np.sqrt(shares).sum(axis=1, keepdims=True)
+    plain = -np.log(even[np.arange(500), codes]).mean()
+    assert _mixture._loss(even, codes) < plain - 0.05
+    assert abs(_mixture._loss(even, codes) - _mixture._loss(shares, codes)) < 0.02
+    assert _mixture._loss(np.full((500, 4), 0.25), codes) == pytest.approx(np.log(4))
+
+
 def test_folds_with_classes_of_one_row():
     """A fold whose training rows lack a class, or have one only, says so in its probabilities."""
     X = np.arange(12.0)[:, None]
