@@ -40,7 +40,8 @@ def score_of_all(issues):
     ("data", "kind"),
     [("digits", "uniform"), ("digits", "pair"), ("wine", "uniform"), ("cancer", "uniform")],
 )
-def test_planted_flips_are_found_without_settings(data, kind):
+def test_planted_flips_are_found_without_settings(data, kind, monkeypatch):
+    monkeypatch.setattr(_mixture, "N_TREES", 60)
     X, y, noisy, flipped = planted(data, 450, kind)
     issues = find_label_issues(X, noisy, k=len(y), random_state=0)
     assert_array_equal(np.sort(issues.row), np.arange(len(y)))
