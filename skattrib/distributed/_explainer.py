@@ -105,6 +105,13 @@ class ClusterExplainer(Lazy, BaseExplainer):
     def _kernel(self):
         raise NotImplementedError("the training rows are on a cluster")
 
+    @property
+    def _fit_codes(self):
+        raise NotImplementedError(
+            "this reads the labels of training rows, which are on a cluster: use top_k, or "
+            f"skattrib.{type(self).__name__} on rows of one machine"
+        )
+
     def _ask(self, function, *args, where=None, light=None):
         """Tasks ``function(explainer, start, *args)``, of each partition's explainer."""
         _, training, state, known = self._cluster

@@ -132,7 +132,7 @@ class RepresenterExplainer(
         light = self._bare()
         K = len(self.classes_)
         light.dual_coef_ = np.empty((1 if K == 2 else K, 0))
-        light.support_ = light._own = np.empty(0, dtype=np.intp)
+        light.support_ = light._fit_codes = np.empty(0, dtype=np.intp)
         light.support_vectors_ = np.empty((0, self.n_features_in_))
         return light
 
@@ -142,7 +142,7 @@ class RepresenterExplainer(
         part.dual_coef_, part.support_ = state
         everything = len(part.support_) == len(X)
         part.support_vectors_ = X if everything else X[part.support_]
-        part._own, part.n_samples_fit_ = codes, len(X)
+        part._fit_codes, part.n_samples_fit_ = codes, len(X)
         return part
 
     def _moment_kernel(self):

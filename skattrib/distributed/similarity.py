@@ -64,13 +64,14 @@ class SimilarityExplainer(ClusterExplainer, explainers.SimilarityExplainer):
         self._given, self._fit_counts = (X, y, None), training.counts
         self._fit_same_class, self._fit_metric = self.same_class, self.metric
         self.n_samples_fit_ = training.n
-        self._fit_X = np.empty((0, training.d), dtype=training.dtype)
-        self._fit_codes = np.empty(0, dtype=np.intp)
         self._connect(training)
         return self
 
     def _light(self):
-        return self._bare()
+        light = self._bare()
+        light._fit_X = np.empty((0, self.n_features_in_))
+        light._fit_codes = np.empty(0, dtype=np.intp)
+        return light
 
     @staticmethod
     def _part(light, X, codes, weight, state):
@@ -102,7 +103,7 @@ class SimilarityExplainer(ClusterExplainer, explainers.SimilarityExplainer):
 
     def _nearest(self, test):
         """A task: codes of the most similar training rows, of whatever class."""
-        light = self._bare()
+        light = self._light()
         light._fit_same_class = False
         best = self._best(test, 1, True, light=share(light))
         training = self._cluster.training
