@@ -12,8 +12,9 @@ import numpy as np
 
 from .._arrays import full
 from .._arrays.checks import codes_of, plain_array
-from ..plots import AttributionDisplay
+from ..plots import AttributionDisplay, PixelMapDisplay
 from . import report
+from .images import figure_address
 from .lines import explained_lines
 from .records import ExplainedRow, as_record
 from .views import pixels
@@ -208,7 +209,11 @@ class Explanation(Sequence):
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
 
     def to_html(
-        self, path: str | PathLike | None = None, *, image_shape: tuple[int, ...] | None = None
+        self,
+        path: str | PathLike | None = None,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        maps: Any = None,
     ) -> str | None:
         """The report: one HTML file that needs nothing else to be opened.
 
@@ -222,6 +227,9 @@ class Explanation(Sequence):
         image_shape : (height, width), optional
             Rows are shown as grey images of this shape; of training rows, where `explain` was
             given `X_train`.
+        maps : PixelMaps, optional
+            What :func:`skattrib.torch_adapters.pixel_maps` returned for these rows, one by one in
+            their order: drawn below each of them.
 
         Returns
         -------
@@ -231,7 +239,9 @@ class Explanation(Sequence):
         Raises
         ------
         ImportError
-            If Jinja2 is not installed.
+            If Jinja2, or for maps matplotlib, is not installed.
+        ValueError
+            For maps of another number of rows.
         """
         query, page = self._query, report.Report()
         facts, explainer = report.facts(self.explainer), self.explainer
@@ -243,12 +253,30 @@ class Explanation(Sequence):
             page.add_issues(query, shape=image_shape)
         page.add_errors(query, [row.row for row in self._rows], shape=image_shape)
         page.add_rows(query, self._rows, shape=image_shape)
+        if maps is not None:
+            page.add_pictures([self._map_picture(maps, row) for row in range(self._count(maps))])
         text = page.render()
         if path is None:
             return text
         with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         return None
+
+    def _count(self, maps):
+        """How many rows there are, which maps must be of."""
+        m = len(getattr(maps, "values", ()))
+        if m != len(self):
+            raise ValueError(
+                f"maps must be what pixel_maps returned for these {len(self)} rows, one by one; "
+                f"they are of {m} rows"
+            )
+        return m
+
+    def _map_picture(self, maps, row):
+        """The maps of one row as the address of a PNG image."""
+        train = self._query.train
+        shown = PixelMapDisplay.from_result(maps, row, y_train=train.y, ids=train.ids)
+        return figure_address(shown.figure_)
 
     def _can_be_judged(self):
         """Whether training rows are given, with labels that the explainer compares."""

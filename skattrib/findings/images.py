@@ -1,6 +1,7 @@
 """Rows as pictures: square grey images, maps of shares, as addresses of PNG files."""
 
 import base64
+import io
 import math
 import struct
 import zlib
@@ -25,6 +26,16 @@ def image_shape(X):
         return None
     is_grey = values.max() <= 1 or (values.max() <= 255 and np.all(values == np.floor(values)))
     return (side, side) if is_grey else None
+
+
+def figure_address(figure):
+    """A figure of matplotlib as the address of a PNG image; the figure is closed."""
+    from matplotlib import pyplot
+
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100, bbox_inches="tight")
+    pyplot.close(figure)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def thumbnail(X, i, shape):

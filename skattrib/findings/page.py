@@ -24,6 +24,7 @@ STYLE = """\
   .skattrib tr.test td { background: rgb(128 128 128 / .1); }
   .skattrib img { width: 48px; image-rendering: pixelated; border: 1px solid #ccc;
     display: block; }
+  .skattrib img.picture { width: auto; max-width: 100%; border: 0; image-rendering: auto; }
 """
 
 ROWS = """\
@@ -192,6 +193,11 @@ of the margin.</p>
 <h3>{{ heading(row) }}</h3>
 {{ explained(row, train_id_name, has_images) }}
 {% if row.entries and (has_images or row.columns) %}{{ shading(has_images) }}{% endif %}
+{% if pictures %}<figure><figcaption>Maps over the inputs of the network</figcaption>
+<img class="picture" src="{{ pictures[loop.index0] }}" alt="maps of the strongest training rows">
+<p class="note">Blue pixels raise the attribution, red ones lower it. Maps over the test image \
+hardly differ between training rows, and a map that holds all of the value need not name the \
+pixels that matter.</p></figure>{% endif %}
 {% if row.sums %}<figure><figcaption>All training rows, summed by label</figcaption>
 <svg width="480" height="{{ 22 * row.sums|length + 6 }}" role="img">
 <line x1="270" x2="270" y1="0" y2="{{ 22 * row.sums|length + 6 }}"></line>

@@ -117,6 +117,7 @@ class Report:
             "train_id_name": "row",
             "has_images": False,
             "rows": [],
+            "pictures": [],
         }
 
     def add_fit(
@@ -197,6 +198,10 @@ class Report:
             "train_id_name": cell(query.train.id_name),
             "has_images": shape is not None,
         }
+
+    def add_pictures(self, addresses: Sequence[str]) -> None:
+        """A picture of each explained row."""
+        self._content["pictures"] = addresses
 
     def render(self) -> str:
         """The page."""
