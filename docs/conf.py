@@ -53,7 +53,6 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skattrib"
-html_static_path = ["_static"]
 html_show_sourcelink = False
 html_theme_options = {
     "github_url": "https://github.com/skattrib/skattrib",
