@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cnn_truth import N_NETWORKS, Truth, one_thread
+from cnn_truth import N_NETWORKS, RATE, Truth, one_thread
 from scipy.special import logsumexp
 from scipy.stats import rankdata
+from torch.utils.data import DataLoader, TensorDataset
 
 from skattrib import (
     AveragedExplainer,
@@ -120,9 +121,14 @@ class Networks:
 
     # methods: attributions of some networks together, to labels of the test rows
 
-    def trak(self, nets, labels, k=2048, divided_by=1.0, **options):
+    def trak(self, nets, labels, k=4096, divided_by=1.0, parameters=None, **options):
         """TRAK on sketched gradients of the log-odds, of logits that may be divided before."""
-        how = {"output": "log_odds", "k": k, "temperature": divided_by}
+        how = {
+            "output": "log_odds",
+            "k": k,
+            "temperature": divided_by,
+            "parameters": parameters,
+        }
         train = [self.gradients(e, **how) for e in nets]
         test = [self.gradients(e, labels, **how) for e in nets]
         p = np.column_stack([rows.label_probabilities for rows in train])
@@ -168,7 +174,17 @@ class Networks:
         total = 0.0
         for e in nets:
             net, rows = self.truth.nets[e], self.batches("train")
-            states = [None, *geometric_ensemble(net, rows, MEMBERS, random_state=e)]
+            if ("members", e) not in self.cache:
+                shuffled = DataLoader(
+                    TensorDataset(*map(torch.as_tensor, (self.truth.X, self.truth.y))),
+                    batch_size=50,
+                    shuffle=True,
+                    generator=torch.Generator().manual_seed(e),
+                )
+                self.cache["members", e] = geometric_ensemble(
+                    net, shuffled, MEMBERS, learning_rate=RATE, random_state=e
+                )
+            states = [None, *self.cache["members", e]]
             found = [
                 losses(net, batches, states=states).X
                 for batches in (rows, self.batches("test", labels))
@@ -202,15 +218,11 @@ def influence(head, temperature=2.0):
 def methods(data):
     """Name -> attributions of some networks to labels."""
     features = partial(partial, data.of_features)
-    found = {
+    return {
         "TRAK": data.trak,
-        "TRAK, temperature 1": partial(data.trak, temperature=1.0),
         "TRAK, as published": partial(data.trak, **PUBLISHED, temperature=1.0),
         "TRAK, as published, T = 2": partial(data.trak, **PUBLISHED),
         "influence, last layer, T = 2": features(make=influence, output="log_odds"),
-        "influence, last layer, T = 1": features(
-            make=partial(influence, temperature=1.0), output="log_odds"
-        ),
         "TracIn": partial(data.similarity, how=data.checkpoints),
         "GradDot, IP": data.similarity,
         "GradCos": partial(data.similarity, metric="cosine"),
@@ -222,45 +234,42 @@ def methods(data):
         "cosine": features(make=lambda head: SimilarityExplainer(metric="cosine")),
         "random": data.random,
     }
-    for ridge in (0.3, 1.0, 4.0, 10.0):
-        found[f"trial: TRAK, ridge {ridge}"] = partial(data.trak, ridge=ridge)
-    found["trial: TRAK, curvature identity"] = partial(data.trak, curvature="identity")
-    found["trial: TRAK, temperature 3"] = partial(data.trak, temperature=3.0)
-    found["trial: TRAK, gradients of divided logits too"] = partial(
-        data.trak, divided_by=2.0, temperature=1.0
+
+
+def trials(data):
+    """The same of other settings than the default ones."""
+    trak = partial(partial, data.trak)
+    found = {f"TRAK, temperature {T}": trak(temperature=T) for T in (1.0, 3.0)}
+    found["TRAK, gradients of divided logits"] = trak(divided_by=2.0, temperature=1.0)
+    found |= {f"TRAK, ridge {ridge}": trak(ridge=ridge) for ridge in (0.3, 1.0, 4.0, 10.0)}
+    found |= {f"TRAK, k = {k}": trak(k=k) for k in (512, 2048, 8192)}
+    found["TRAK, curvature identity"] = trak(curvature="identity")
+    found["TRAK, linear layers"] = trak(parameters=["10", "12"])
+    found["influence, last layer, T = 1"] = partial(
+        data.of_features, make=partial(influence, temperature=1.0), output="log_odds"
     )
-    for k in (512, 8192):
-        found[f"trial: TRAK, k = {k}"] = partial(data.trak, k=k)
     return found
 
 
+@pytest.mark.parametrize("kind", [methods, trials], ids=["methods", "trials"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def bench_cnn(benchmark, record):
+def bench_cnn(benchmark, record, kind):
     one_thread()
     data = Networks(Truth(FOLDER))
 
     def all_of_them():
-        for method, attributions in methods(data).items():
-            yield method, *data.measured(attributions)
-            print(f"[cnn] {method}")
+        for method, attributions in kind(data).items():
+            found = data.measured(attributions)
+            print(f"[cnn] {method}: {found[0][0]:.3f}, average {found[1][0]:.3f}")
+            yield method, *found
 
-    found = benchmark.pedantic(lambda: list(all_of_them()), rounds=1)
-    between, highest = data.agreement()
-    accuracy = np.mean(data.own == data.truth.y_test)
-    on_halves = np.mean(data.truth.logits.argmax(axis=-1) == data.truth.y_test)
-    record(
-        "cnn_truth",
-        halves=len(data.truth.masks),
-        seeds=len(data.truth.logits),
-        accuracy=float(accuracy),
-        accuracy_on_halves=float(on_halves),
-        agreement_of_seeds=float(between),
-        highest_score=float(highest),
-    )
-    for method, alone, together, seconds in found:
+    for method, alone, together, seconds in benchmark.pedantic(
+        lambda: list(all_of_them()), rounds=1
+    ):
         for networks, (value, low, high) in (("one", alone), ("average", together)):
             record(
                 "cnn",
+                kind=kind.__name__,
                 method=method,
                 networks=networks,
                 lds=float(value),
@@ -268,3 +277,16 @@ def bench_cnn(benchmark, record):
                 high=float(high),
                 seconds=seconds,
             )
+    if kind is methods:
+        between, highest = data.agreement()
+        record(
+            "cnn_truth",
+            halves=len(data.truth.masks),
+            seeds=len(data.truth.logits),
+            accuracy=float(np.mean(data.own == data.truth.y_test)),
+            accuracy_on_halves=float(
+                np.mean(data.truth.logits.argmax(axis=-1) == data.truth.y_test)
+            ),
+            agreement_of_seeds=float(between),
+            highest_score=float(highest),
+        )

@@ -1,7 +1,7 @@
 """Prints the tables of the guide: python benchmarks/tables.py.
 
-They are made of what bench_comparison.py, bench_label_issues.py, bench_networks.py and
-bench_intercept.py left in benchmarks/results; of those that have not run there is no table.
+They are made of what bench_comparison.py, bench_label_issues.py, bench_networks.py, bench_cnn.py
+and bench_intercept.py left in benchmarks/results; of those that have not run there is no table.
 """
 
 import json
@@ -130,6 +130,19 @@ def networks():
     return table(["LDS, one network / the average of three", *sets], lines)
 
 
+def cnn():
+    """Scores against retrained CNNs with their intervals, best first."""
+    rows = [row for row in read("cnn") if row["kind"] == "methods"]
+    found = {(row["method"], row["networks"]): row for row in rows}
+    lines = []
+    for row in sorted(rows, key=lambda row: -row["lds"]):
+        if row["networks"] == "average":
+            both = (found[row["method"], networks] for networks in ("one", "average"))
+            cells = [f"{r['lds']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for r in both]
+            lines.append([row["method"], *cells, f"{row['seconds']:.3g}"])
+    return table(["LDS", "one network", "average of five", "seconds a network"], lines)
+
+
 def intercept():
     """What the intercept's share does to rankings."""
     scores = {
@@ -150,7 +163,7 @@ def intercept():
 
 
 if __name__ == "__main__":
-    for make in (comparison, label_issues, networks, intercept):
+    for make in (comparison, label_issues, networks, cnn, intercept):
         try:
             print(make(), end="\n\n")
         except FileNotFoundError as error:

@@ -40,7 +40,8 @@ def score_of_all(issues):
     ("data", "kind"),
     [("digits", "uniform"), ("digits", "pair"), ("wine", "uniform"), ("cancer", "uniform")],
 )
-def test_planted_flips_are_found_without_settings(data, kind):
+def test_planted_flips_are_found_without_settings(data, kind, monkeypatch):
+    monkeypatch.setattr(_mixture, "N_TREES", 60)
     X, y, noisy, flipped = planted(data, 450, kind)
     issues = find_label_issues(X, noisy, k=len(y), random_state=0)
     assert_array_equal(np.sort(issues.row), np.arange(len(y)))
@@ -129,6 +130,19 @@ def test_nearest_of_some_rows_where_there_are_many(monkeypatch):
     other = y.copy()
     other[np.setdiff1d(np.arange(150), drawn)] = 0
     assert_allclose(_mixture._nearest(X, other, 3, None, 0, None), shares)
+
+
+def test_models_are_weighed_by_what_their_shares_tell():
+    """Sharp or even shares in one order have one loss: that at the best power."""
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(500, 4))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    codes = np.array([rng.choice(4, p=row) for row in shares])
+    even = np.sqrt(shares) / np.sqrt(shares).sum(axis=1, keepdims=True)
+    plain = -np.log(even[np.arange(500), codes]).mean()
+    assert _mixture._loss(even, codes) < plain - 0.05
+    assert abs(_mixture._loss(even, codes) - _mixture._loss(shares, codes)) < 0.02
+    assert _mixture._loss(np.full((500, 4), 0.25), codes) == pytest.approx(np.log(4))
 
 
 def test_folds_with_classes_of_one_row():

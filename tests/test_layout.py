@@ -231,7 +231,7 @@ def top(module):
 
 def own(module):
     """Modules of the package that a module imports."""
-    names = [name.removeprefix("skattrib.") for name in imports(module)]
+    names = [name[9:] for name in imports(module) if name.startswith("skattrib.")]
     return {n if n in FLOORS else n.rpartition(".")[0] for n in names} & FLOORS.keys()
 
 

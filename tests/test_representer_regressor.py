@@ -8,55 +8,17 @@ import pytest
 import reference
 import reference_regression
 from numpy.testing import assert_allclose, assert_array_equal
+from regressor_cases import Scaled, fitted, laid_out, layouts, phi_of, problem
 from scipy import sparse
-from scipy.special import expit
-from sklearn.base import clone
-from sklearn.datasets import load_diabetes
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import PoissonRegressor, Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skattrib import RepresenterExplainer, RepresenterRegressor
 from skattrib._regression import loss as losses
 from skattrib._regression import newton
-from skattrib.explainers import REGRESSORS
 
 NAMES = sorted(reference_regression.ACTIVATIONS)
 each = pytest.mark.parametrize("name", NAMES)
-layouts = pytest.mark.parametrize("layout", ["dense64", "dense32", "csr64", "csr32"])
-
-
-def laid_out(X, layout):
-    X = X.astype(np.float32 if layout.endswith("32") else np.float64)
-    return sparse.csr_array(X) if layout.startswith("csr") else X
-
-
-def problem(name, n=40, d=4, U=3, seed=0):
-    """Rows in multiples of 1/8, weights, and outputs that the activation can have, with noise."""
-    rng = np.random.default_rng(seed)
-    X = np.round(8 * rng.normal(size=(n, d))) / 8
-    X[rng.random(size=X.shape) < 0.2] = 0.0
-    z = X @ rng.normal(size=(d, U)) + rng.normal(size=(n, U)) / 2 + 0.3
-    t = {
-        "identity": lambda: z,
-        "leaky_relu": lambda: np.where(z > 0, z, 0.01 * z),
-        "relu": lambda: np.maximum(z, 0),
-        "sigmoid": lambda: (rng.random(size=z.shape) < expit(z)).astype(float),
-        "tanh": lambda: np.tanh(z),
-        "exp": lambda: rng.poisson(np.exp(np.minimum(z, 3))).astype(float),
-    }[name]()
-    return X, t, rng.integers(0, 4, size=n) / 2
-
-
-def phi_of(X, size):
-    return np.column_stack([reference.dense(X), np.full(X.shape[0], size)]) if size else X
-
-
-def fitted(name, X, t, weight=None, **options):
-    return RepresenterRegressor(name, tol=1e-10, **options).fit(X, t, weight)
 
 
 # the optimum
@@ -122,19 +84,6 @@ def test_sigmoid_of_labels_is_the_binary_representer(C):
     T = head.attribute(X[:3], target=head.classes_[1])
     assert_allclose(e.attribute(X[:3]), T, rtol=0, atol=1e-7 * np.abs(T).max())
     assert_allclose(e.base_value(X[:3]), head.base_value(X[:3], 1.0), rtol=1e-7)
-
-
-class Scaled:
-    """Twice the identity, as an object of the user's."""
-
-    def primitive(self, z):
-        return z**2
-
-    def value(self, z):
-        return 2 * z
-
-    def derivative(self, z):
-        return np.full_like(z, 2.0)
 
 
 def test_activation_that_is_given():
@@ -393,186 +342,3 @@ def test_verbose_prints_steps(capsys):
     X, t, _ = problem("relu")
     RepresenterRegressor("relu", verbose=1).fit(X, t)
     assert "Newton step 0: completeness error" in capsys.readouterr().out
-
-
-# what is refused
-
-
-class Falls(Scaled):
-    def value(self, z):
-        return z * np.tanh(z) - z / 2
-
-
-class WrongSlope(Scaled):
-    def derivative(self, z):
-        return np.ones_like(z)
-
-
-class WrongPrimitive(Scaled):
-    def primitive(self, z):
-        return z**2 / 2
-
-
-class Text(Scaled):
-    def value(self, z):
-        return np.nan
-
-
-@pytest.mark.parametrize(
-    "activation, message",
-    [
-        ("gelu", "'gelu' falls somewhere, so that no convex loss belongs to it"),
-        ("silu", "'silu' falls somewhere"),
-        ("softplus", "activation must be one of 'identity', .* got 'softplus'$"),
-        (None, "'activation' parameter"),
-        (3.0, "'activation' parameter"),
-        (Falls(), "activation falls near"),
-        (WrongSlope(), "derivative must be the slope of activation.value"),
-        (WrongPrimitive(), "value must be the slope of activation.primitive"),
-        (Text(), "activation.value must be a function of an array"),
-    ],
-)
-def test_what_is_no_activation(activation, message):
-    X, t, _ = problem("identity")
-    with pytest.raises(ValueError, match=message):
-        RepresenterRegressor(activation).fit(X, t)
-
-
-def test_named_activations_pass_for_given_ones():
-    from skattrib._regression.activations import ACTIVATIONS, check_activation
-
-    for one in ACTIVATIONS.values():
-        assert check_activation(one) is one
-
-
-@pytest.mark.parametrize(
-    "name, y, message",
-    [
-        ("exp", -1.0, r"y must lie in 0\.\.inf"),
-        ("relu", -1.0, r"y must lie in 0\.\.inf"),
-        ("sigmoid", 2.0, r"y must lie in 0\.\.1"),
-        ("tanh", -1.5, r"y must lie in -1\.\.1"),
-        ("identity", np.nan, "NaN"),
-        ("identity", np.inf, "infinity"),
-        ("identity", 1e80, "numbers as large as 1.0e\\+80: scale y"),
-        ("identity", 1j, "Complex data not supported"),
-    ],
-)
-def test_outputs_that_do_not_fit(name, y, message):
-    X, t, _ = problem(name)
-    t = t.astype(complex) if isinstance(y, complex) else t
-    t[3, 1] = y
-    with pytest.raises(ValueError, match=message):
-        RepresenterRegressor(name).fit(X, t)
-
-
-@pytest.mark.parametrize(
-    "fit, message",
-    [
-        ({"y": None}, "requires y to be passed"),
-        ({"y": sparse.csr_array(np.ones((40, 1)))}, "y must not be sparse: give y.toarray"),
-        ({"y": ["a"] * 40}, "could not convert string|dtype"),
-        ({"y": np.ones(39)}, "inconsistent numbers of samples"),
-        ({"y": np.ones((40, 0))}, "0 feature|no columns"),
-        ({"sample_weight": -np.ones(40)}, "sample_weight must be finite, negative nowhere"),
-        ({"sample_weight": np.zeros(40)}, "at least one non-zero"),
-        ({"X": np.full((40, 4), np.nan)}, "X contains NaN"),
-    ],
-)
-def test_data_that_do_not_fit(fit, message):
-    X, t, _ = problem("identity")
-    with pytest.raises(ValueError, match=message):
-        RepresenterRegressor().fit(**{"X": X, "y": t} | fit)
-
-
-@pytest.mark.parametrize("C", [0, -1.0, np.nan, "1", 1e200, 1e-200])
-def test_C_that_is_none(C):
-    X, t, _ = problem("identity")
-    with pytest.raises(ValueError, match="'C' parameter|C times the largest sample_weight"):
-        RepresenterRegressor(C=C).fit(X, t)
-
-
-@pytest.mark.parametrize(
-    "target, message",
-    [
-        (None, r"give a target, one of the 3 units 0\.\.2: attribute\(X, target=0\)"),
-        (3, r"target must be units, 0\.\.2"),
-        (-1, r"target must be units, 0\.\.2"),
-        (1.0, "target must be one unit, one unit for each of the 40 rows"),
-        (True, "target must be one unit"),
-        ("a", "target must be one unit"),
-        (np.zeros(39, dtype=int), "target must be one unit"),
-        (np.ones((40, 2)), r"weights of units in target must have shape \(40, 3\)"),
-        (np.full((40, 3), np.nan), "must be finite"),
-        (np.full((40, 3), 1e200), "scale the weights"),
-        (np.ones((40, 3, 1)), "target must be one unit"),
-    ],
-)
-def test_targets_that_do_not_fit(target, message):
-    X, t, _ = problem("identity")
-    e = fitted("identity", X, t)
-    calls = [e.attribute, e.aggregate, e.base_value, lambda X, target: e.top_k(X, target=target)]
-    for call in [*calls, lambda X, target: e.leave_one_out(X, X, t, target=target)]:
-        with pytest.raises(ValueError, match=message):
-            call(X, target)
-
-
-def test_targets_as_sparse_weights_and_lists():
-    X, t, _ = problem("identity")
-    e = fitted("identity", X, t)
-    V = np.eye(3)[np.arange(40) % 3]
-    expected = e.attribute(X, np.arange(40) % 3)
-    for target in (V, sparse.csr_array(V), V.tolist(), (np.arange(40) % 3).tolist()):
-        assert_allclose(e.attribute(X, target), expected, atol=1e-15)
-
-
-# scikit-learn
-
-Z_HAS_A_NAME = "what is explained is z, which predict is the activation of"
-REPEATED = "a repeated row is one more training row, so transform has one more column"
-
-
-def declared(explainer):
-    """Checks that cannot hold, each with its reason."""
-    return {
-        "check_sample_weight_equivalence_on_dense_data": REPEATED,
-        "check_sample_weight_equivalence_on_sparse_data": REPEATED,
-        "check_regressors_no_decision_function": Z_HAS_A_NAME,
-    }
-
-
-@parametrize_with_checks([RepresenterRegressor()], expected_failed_checks=declared)
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.parametrize(
-    "check",
-    [
-        "check_transformer_get_feature_names_out",
-        "check_set_output_transform_pandas",
-        "check_dataframe_column_names_consistency",
-        "check_param_validation",
-    ],
-)
-@pytest.mark.usefixtures("quiet")
-def test_further_scikit_learn_checks(check):
-    getattr(estimator_checks, check)("RepresenterRegressor", RepresenterRegressor())
-
-
-def test_it_is_among_the_regressors_and_clones():
-    assert RepresenterRegressor in REGRESSORS
-    e = RepresenterRegressor("relu", C=2.0)
-    assert repr(clone(e)) == repr(e)
-    assert e.get_params().keys() == e._parameter_constraints.keys()
-    with pytest.raises(NotFittedError):
-        _ = e.self_influence_
-
-
-def test_raw_columns_in_a_pipeline():
-    X, y = load_diabetes(return_X_y=True, scaled=False, as_frame=True)
-    model = make_pipeline(StandardScaler(), RepresenterRegressor()).fit(X, y)
-    raw = RepresenterRegressor().fit(X, y)
-    assert model.score(X, y) > 0.45 and raw.score(X, y) > 0.2
-    assert model.transform(X.iloc[:2]).shape == (2, 442)
-    assert raw.feature_names_in_.tolist() == X.columns.tolist()

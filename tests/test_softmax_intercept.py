@@ -16,7 +16,7 @@ from skattrib._softmax.removals import (
     row_sizes,
 )
 from skattrib.explainers._kernels.influence import InfluenceKernel, fit_head, theta_of
-from skattrib.explainers._scoring import Target, dense
+from skattrib.explainers._scoring import Pairs, Target, dense, of_pairs
 
 SIZE = 1.7
 
@@ -49,6 +49,7 @@ class Case:
         right, own = corrected(inverse, self.r) if inverse.exact else (self.r, self.r)
         kernel = InfluenceKernel(inverse, right)
         X, target, group = self.t * self.test, Target(None, self.V), np.arange(5)
+        pairs = Pairs(np.repeat(np.arange(5), 3), np.arange(15), target)
         steps = [
             group_step(inverse, group),
             *refits(self.loss, self.theta, [group], 1, 0),
@@ -56,7 +57,7 @@ class Case:
         return [
             dense(kernel, X, kernel.groups(target), np.empty((len(X), len(self.X)))),
             kernel.aggregate(X, target, np.linspace(-1, 1, len(X))),
-            kernel.shares(X, np.arange(15).reshape(5, 3), target),
+            of_pairs(kernel.shares(X, pairs), (5, 3), X),
             np.concatenate([M for _, M in inverse.leverage()]),
             own,
             *(outputs(self.loss, X, self.V, step) for step in steps),

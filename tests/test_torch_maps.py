@@ -329,6 +329,11 @@ def test_tokens_have_maps_by_their_embeddings():
         assert not maps.contributions()[j, q][mask[0].numpy() == 0].any()
     integrated = pixel_maps(explainer, net, test, train, indices, method="integrated_gradients")
     assert integrated.contributions("test").shape == (3, 2, 5)
+    twice = built(Tokens).double()
+    twice.place = nn.Embedding(11, 6).double()
+    twice.forward = lambda ids, mask: twice.embed(ids).mean(1) + twice.place(ids).mean(1)
+    with pytest.raises(ValueError, match="2 torch.nn.Embedding"):
+        pixel_maps(explainer, twice, test, train, indices, **PLAIN)
     for method in ("lrp", lambda module, x: x):
         with pytest.raises(ValueError, match="is for images"):
             pixel_maps(explainer, net, test, train, indices, method=method)

@@ -45,14 +45,21 @@ def test_a_run_goes_on(tiny, tmp_path):
         assert torch.equal(tensor, last[name])
 
 
-def test_rates_add_up(tiny, monkeypatch):
-    monkeypatch.setattr(cnn_truth, "EPOCHS", 6)
+def test_checkpoints_and_the_rates_that_led_to_them():
     rng = np.random.default_rng(0)
     X, y = rng.random((70, 1, 28, 28), dtype=np.float32), np.arange(70) % 10
-    _, states, rates = cnn_truth.train(X, y, 0, epochs=6)
-    assert len(states) == len(rates) == 2
-    # two steps an epoch, from a 25th of the highest rate up and down again
-    assert 0.1 < sum(rates) < 12 * cnn_truth.RATE
+    net, states, rates = cnn_truth.train(X, y, 0, epochs=6)
+    assert len(states) == 6 // cnn_truth.EVERY
+    # two steps an epoch, from a 25th of the highest rate up to it and down again
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    cycle = {"total_steps": 12, "pct_start": 0.2, "cycle_momentum": False}
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cnn_truth.RATE, **cycle)
+    expected = []
+    for _ in range(12):
+        expected.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert np.allclose(rates, np.reshape(expected, (len(states), -1)).sum(axis=1))
 
 
 def test_other_settings_are_refused(tiny, tmp_path, monkeypatch):

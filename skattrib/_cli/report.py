@@ -31,10 +31,11 @@ class Report(report.Report):
         self.add_fit(method.name, method.meaning, facts, fitted.warning)
 
     def add_query(self, query, rows):
-        """Suspicious training rows, and explanations of test rows."""
+        """Suspicious training rows, kinds of error, and explanations of some test rows."""
         shape = None if query.train.table is not None else image_shape(query.train.X)
         with warnings_as_notes():
             self.add_issues(query, shape=shape)
+            self.add_errors(query, range(len(query.predicted)), shape=shape)
         self.add_rows(query, explanations(query, rows, with_columns=True), shape=shape)
 
     def write(self, path):

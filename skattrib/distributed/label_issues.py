@@ -57,7 +57,9 @@ def find_label_issues(explainer, X, y, *, ids=None, k=None, n_neighbors=10) -> B
         raise ValueError(
             f"X must be the {n} training rows of {explainer.n_features_in_} features, got {X.shape}"
         )
-    if k is not None and (not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= n):
+    if k is not None and not (
+        isinstance(k, Integral) and not isinstance(k, bool) and 1 <= int(k) <= n
+    ):
         raise ValueError(f"k must be an integer in 1..{n}, the number of training rows; got {k!r}")
     sizes = [size for size in X.chunks[0] if size]
     starts = np.cumsum(sizes) - sizes

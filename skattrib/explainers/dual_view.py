@@ -198,6 +198,7 @@ class DualViewExplainer(DualExplainer):
         last = copy(self) if self.warm_start and hasattr(self, "dual_coef_") else None
         X, codes = check_training_data(self, X, y)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
+        codes = codes.astype(np.int32)  # the solver's type: no copy of it beside this one
         C, size = scaled_penalty(self.C, X, weight)
         init = {}
         if (

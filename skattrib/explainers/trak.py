@@ -73,6 +73,12 @@ class TRAKExplainer(ClassifierExplainer):
     another output, give other gradients. A `target` is checked to be a class, and changes nothing.
     `predict` is the class whose training rows raise the output most, all together.
 
+    **Settings.** Linear datamodeling scores of one CNN of 204,000 parameters and of the mean of
+    five, against 50 really retrained halves x 3 seeds of 3,000 rows (noise of the seeds leaves .75
+    at most): .32 and .47 with gradients sketched to 4,096 numbers; .21 and .36 to 512, .33 and .48
+    to 8,192; there temperature 1 has .27 and .41, ridge 0.3 to 10 .26 to .35 and .41 to .48.
+    Several checkpoints of one training as `n_models` are better than the last alone.
+
     Work is in the space of the columns, or of the training rows where they are fewer. The training
     rows are kept, not copied, if they are float32 or float64 in C order: do not change them in
     place after `fit`.

@@ -212,6 +212,9 @@ class Explanation(Sequence):
     ) -> str | None:
         """The report: one HTML file that needs nothing else to be opened.
 
+        With labels of the rows it has the most frequent kinds of error among them, too, as
+        :func:`misclassifications` finds them; of more than 2,000 rows, among 2,000 of them.
+
         Parameters
         ----------
         path : path-like, optional
@@ -238,6 +241,7 @@ class Explanation(Sequence):
         page.add_notes(self.decisions)
         if self._can_be_judged():
             page.add_issues(query, shape=image_shape)
+        page.add_errors(query, [row.row for row in self._rows], shape=image_shape)
         page.add_rows(query, self._rows, shape=image_shape)
         text = page.render()
         if path is None:

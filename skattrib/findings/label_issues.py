@@ -163,6 +163,7 @@ def find_label_issues(
         row : ndarray of int
             Number of the training row.
         id : ndarray
+            What it is called: of `ids`, of a frame's index, or its number.
         given : ndarray
             Its label.
         suggested : ndarray

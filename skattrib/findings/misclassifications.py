@@ -253,7 +253,8 @@ def _kind(explainer, X, k, a, b, errors, right):
     lowest, opponents = explainer.top_k(part, k, target=V, largest=False)
     # a row without any attribution is no opponent
     opponents = np.where(lowest < 0, opponents, -1)
-    leads = np.array([(opponents == row).any(axis=1) for row in rows]).reshape(len(rows), -1)
+    leads = np.array([(opponents == row).any(axis=1) for row in rows], dtype=bool)
+    leads = leads.reshape(len(rows), len(chosen))
     share, control = leads[:, : len(errors)].mean(axis=1), np.full(len(rows), np.nan)
     if len(right):
         control = leads[:, len(errors) :].mean(axis=1)

@@ -106,6 +106,7 @@ PAGE = (
   svg line { stroke: #999; }
   figure { margin: .8rem 0; overflow-x: auto; } figcaption { font-weight: bold; }
   pre { white-space: pre-wrap; font: inherit; }
+  @media (max-width: 600px) { #errors th { white-space: normal; } }
 """
     + STYLE
     + """\
@@ -149,6 +150,40 @@ skattrib {{ version }}.</p>
 {% endfor %}</table></div>
 {% else %}<p>No training row has a label that {{ judge }} contradicts.</p>{% endif %}
 </section>{% endif %}
+
+{% if errors %}<section id="errors">
+<h2>Kinds of error</h2>
+<p>{{ errors.n_errors }} errors among {{ errors.n_compared }} test rows\
+{% if errors.n_rows %}, drawn at random from {{ errors.n_rows }}{% endif %}\
+{% if errors.n_unknown %}, without {{ errors.n_unknown }} with labels that no training row has\
+{% endif %}. {% if errors.n_kinds == 1 %}One kind has\
+{% else %}{{ errors.n_kinds }} kinds have{% endif %} {{ errors.min_errors }} errors or more\
+{% if errors.kinds|length < errors.n_kinds %}; below are the {{ errors.kinds|length }} most \
+frequent{% endif %}.</p>
+<p>For each kind, the training rows that push most towards it: their mean attribution to the \
+margin, which is the decision value of the true class minus that of the predicted one, so that \
+negative values push towards the error; and the shares of these errors, and of rows of the true \
+class that are predicted rightly, in which they are among the {{ errors.k }} strongest opponents \
+of the margin.</p>
+<p>{{ errors.caution }}</p>
+{% for kind in errors.kinds %}<section>
+<h3>{{ kind.true }} taken for {{ kind.predicted }}: {{ kind.n_errors }} errors</h3>
+{% if kind.rows %}<div class="scroll"><table>
+<tr><th scope="col">{{ train_id_name }}</th>{% if has_images %}<th></th>{% endif %}\
+<th scope="col">label</th><th scope="col" class="number">mean attribution</th>\
+<th scope="col" class="number">share of errors</th>\
+<th scope="col" class="number">share of right rows</th></tr>
+{% for row in kind.rows %}<tr><td class="id">{{ row.id }}</td>
+{% if has_images %}<td>{% if row.image %}<img src="{{ row.image }}" alt="">{% endif %}</td>\
+{% endif %}
+<td class="label">{{ row.label }}</td><td class="number">{{ row.value }}</td>\
+<td class="number">{{ row.share }}</td><td class="number">{{ row.control }}</td></tr>
+{% endfor %}</table></div>
+<p class="note">{% if kind.n_control %}Right rows: {{ kind.n_control }} of class {{ kind.true }}.\
+{% else %}No row of class {{ kind.true }} is predicted rightly.{% endif %}</p>
+{% else %}<p>No training row pushes towards it.</p>{% endif %}
+</section>
+{% endfor %}</section>{% endif %}
 
 <section id="rows">
 <h2>Explained rows</h2>

@@ -114,7 +114,7 @@ class Query:
         """Whether each prediction is the label of the test row, if there are labels."""
         if self.test.y is None or not self.has_classes:
             return None
-        return _same_labels(self.predicted, self.test.y)
+        return same_labels(self.predicted, self.test.y)
 
 
 @dataclass
@@ -381,7 +381,7 @@ def _decision_values(query, X, target):
     return np.einsum("jk,jk->j", f, target).tolist()
 
 
-def _same_labels(a, b):
+def same_labels(a: np.ndarray, b: np.ndarray) -> Any:
     """Whether labels agree; those of different types do where they print alike."""
     if (a.dtype.kind == "U") != (b.dtype.kind == "U"):
         a, b = a.astype(str), b.astype(str)

@@ -12,7 +12,7 @@ from .label_issues import MANY, find_label_issues
 from .page import NOTEBOOK, PAGE
 from .records import ExplainedRow, Query
 from .text import cell, printable
-from .views import pixels, row_view
+from .views import errors_view, pixels, row_view
 
 SHOWN_ISSUES = 20
 FOLLOWS = 0.9  # training accuracy below which a head is said not to follow the labels
@@ -113,6 +113,7 @@ class Report:
             "notes": [],
             "warnings": [],
             "issues": None,
+            "errors": None,
             "train_id_name": "row",
             "has_images": False,
             "rows": [],
@@ -179,6 +180,12 @@ class Report:
             "judge": "the classifier" if has_head else "the vote of the most similar rows",
             "train_id_name": cell(train.id_name),
         }
+
+    def add_errors(
+        self, query: Query, rows: Iterable[int], *, shape: tuple[int, ...] | None = None
+    ) -> None:
+        """Kinds of error among test rows, where their labels are known."""
+        self._content["errors"] = errors_view(query, rows, shape=shape)
 
     def add_rows(
         self, query: Query, rows: Iterable[ExplainedRow], *, shape: tuple[int, ...] | None = None

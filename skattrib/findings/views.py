@@ -1,6 +1,7 @@
-"""What the pages say of an explained row: texts, bars, shades, sums, pictures."""
+"""What the pages say of explained rows, and of kinds of error: texts, bars, shades, pictures."""
 
 import math
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
@@ -9,7 +10,8 @@ from scipy import sparse
 
 from .._arrays import full, take
 from .images import share_map, thumbnail
-from .records import ExplainedRow, Query, Rows
+from .misclassifications import CAUTION, ErrorKind, misclassifications
+from .records import ExplainedRow, Query, Rows, same_labels
 from .text import aligned, cell, number, printable, shortened
 
 SHOWN_LABELS = 8  # whose rows are summed one by one
@@ -18,6 +20,9 @@ LONGEST_TEXT, LONGEST_NAME, LONGEST_NUMBER = 400, 40, 10  # columns
 DARKEST = 0.55  # opacity of the largest share
 DIGITS = 4  # of the largest value of a column, but two decimals at least
 LOOSE = 0.25  # of the decision value, beyond which a bound says little
+SHOWN_KINDS = 5  # of error, the most frequent
+COMPARED_ROWS = 2000  # test rows at most among which kinds of error are looked for
+OPPONENTS = 20  # of an error that count as its strongest
 
 
 def row_view(row: ExplainedRow, id_name: str, *, query=None, shape=None) -> dict:
@@ -201,6 +206,67 @@ def _sums_by_label(query: Query, X, target):
         {"name": printable(name), "value": text, **_bar(value, peak)}
         for name, value, text in zip(names, values, aligned(values), strict=True)
     ]
+
+
+def errors_view(
+    query: Query, rows: Iterable[int], *, shape: tuple[int, ...] | None = None
+) -> dict | None:
+    """What the report says of kinds of error among test rows, each of which counts once.
+
+    None without labels, without kinds of a few errors, and of explainers without margins.
+    """
+    explainer, test = query.explainer, query.test
+    if test.y is None or not query.has_classes or not hasattr(explainer, "decision_function"):
+        return None
+    compared = np.unique(np.fromiter(rows, dtype=np.intp))
+    n_rows = len(compared)
+    if n_rows > COMPARED_ROWS:
+        compared = np.sort(np.random.RandomState(0).choice(compared, COMPARED_ROWS, replace=False))
+    agree = same_labels(test.y[compared, None], explainer.classes_)
+    labelled = agree.any(axis=1)
+    known, y = compared[labelled], explainer.classes_[agree.argmax(axis=1)[labelled]]
+    k = min(OPPONENTS, explainer.n_samples_fit_)
+    found = misclassifications(
+        explainer, take(test.X, known), y, y_pred=query.predicted[known], k=k
+    )
+    if not found:
+        return None
+    drawn = pixels(query.train, shape)
+    return {
+        "n_errors": found.n_errors,
+        "n_compared": len(known),
+        "n_rows": n_rows if len(compared) < n_rows else 0,
+        "n_unknown": len(compared) - len(known),
+        "n_kinds": len(found),
+        "min_errors": found.min_errors,
+        "k": k,
+        "caution": CAUTION,
+        "kinds": [_kind_view(kind, query, drawn, shape) for kind in found[:SHOWN_KINDS]],
+    }
+
+
+def _kind_view(kind: ErrorKind, query: Query, drawn: Any, shape: tuple[int, ...] | None) -> dict:
+    train, shown = query.train, kind.rows[: query.top].tolist()
+    values = aligned(kind.values[: query.top])
+    return {
+        "true": named(kind.true),
+        "predicted": named(kind.predicted),
+        "n_errors": kind.n_errors,
+        "n_control": kind.n_control,
+        "rows": [
+            {
+                "id": cell(train.ids[i]),
+                "label": named(None if train.y is None else train.y[i]),
+                "image": "" if drawn is None else thumbnail(drawn, i, shape),
+                "value": value,
+                "share": f"{share:.0%}",
+                "control": "none" if math.isnan(control) else f"{control:.0%}",
+            }
+            for i, value, share, control in zip(
+                shown, values, kind.share, kind.control_share, strict=False
+            )
+        ],
+    }
 
 
 def _bar(value, peak):

@@ -22,7 +22,7 @@ class Sketch:
 
     Parameters
     ----------
-    k : int, default=2048
+    k : int, default=4096
         Numbers that are left of a gradient.
     random_state : int, default=0
         Seed. Sketches of the same `k` and seed are the same everywhere.
@@ -48,7 +48,7 @@ class Sketch:
     (3, 512)
     """
 
-    k: int = 2048
+    k: int = 4096
     random_state: int = 0
 
     def __post_init__(self):

@@ -57,6 +57,7 @@ def deletion(
         Dictionary-like object, with fields:
 
         shares : ndarray of shape (s,)
+            As given.
         left : ndarray of shape (s,)
             ``function(blanked) / function(X)``, the mean over inputs: the lower, the better the
             maps name the pixels that matter. Of negative values the lowest pixels are blanked.

@@ -19,7 +19,7 @@ NUMBER = re.compile(
     (?P<sign2>[-+\u2212])?
     (?P<digits>\d[\d.,'\u2019\u00a0\u202f\ ]*|[.,]\d+)
     (?P<exponent>[eE][-+]?\d+)?\s*
-    (?P<after>[^\d\s.,()'+-][^\d,;()]*)?
+    (?P<after>[^\d\s.,()'+-](?:[^\d,;()]|(?<=[A-Za-z])[23](?!\d))*)?
     (?P<close>\))?""",
     re.VERBOSE,
 )

@@ -27,7 +27,7 @@ CHECKED = 16
 
 
 def gradient_rows(
-    model, loader, *, output="loss", target=None, temperature=1.0, parameters=None, k=2048,
+    model, loader, *, output="loss", target=None, temperature=1.0, parameters=None, k=4096,
     states=None, weights=None, random_state=0, out=None, device=None, unpack=None,
     label_key="labels", verbose=0,
 ) -> Rows:  # fmt: skip
@@ -59,9 +59,10 @@ def gradient_rows(
     parameters : str or list of str, optional
         Names of parameters, or of modules for all of theirs. By default those that require grad;
         "all": all.
-    k : int or None, default=2048
-        Numbers that are kept of each gradient, by :class:`Sketch`. Gradients that have no more, or
-        all with None, stay as they are, parameters in the order of ``named_parameters()``.
+    k : int or None, default=4096
+        Numbers that are kept of each gradient, by :class:`Sketch`: more cost memory, hardly time.
+        Gradients that have no more, or all with None, stay as they are, parameters in the order of
+        ``named_parameters()``.
     states : list, optional
         State dicts, or files of them for :func:`torch.load`: checkpoints, members of an ensemble.
         Each has its block of columns, with a projection of its own. None in it is the model as it
