@@ -88,8 +88,7 @@ def training_rows(explainer, X, y, sample_weight=None, class_weight=None, classe
         raise ValueError(
             f"{type(explainer).__name__} requires y to be passed, but the target y is None"
         )
-    used = np.flatnonzero(X.chunks[0])
-    sizes = np.array(X.chunks[0])[used]
+    sizes = np.array([size for size in X.chunks[0] if size])
     labels = pieces(y, sizes, "y", (1, 2))
     weights = [None] * len(sizes)
     if sample_weight is not None:
