@@ -168,6 +168,9 @@ def test_attributions_to_rows_on_the_cluster(fitted, name):
     for one, expected in found.values():
         same(one.compute(), expected)
     same(there.decompose(query, np.asarray(indices), target=target), found["decompose"][1])
+    expected = here.directions(query, np.asarray(indices), target=target)
+    same(there.directions(query, indices, target=target), expected)
+    same(there.directions(test, indices, target=target).compute(), expected)
     assert_array_equal(there.predict(test).compute(), here.predict(query))
     assert there.score(rows(), da.from_array(y)) == here.score(X, y)
 
@@ -222,8 +225,8 @@ def test_the_gap_is_that_of_all_rows(monkeypatch, C):
 
 
 def test_rows_that_are_all_candidates_have_the_fit_of_one_machine():
-    there = distributed.DualViewExplainer(random_state=3).fit(rows(), y)
-    here = skattrib.DualViewExplainer(random_state=3).fit(X, y)
+    there = distributed.DualViewExplainer(0.5, random_state=3).fit(rows(), y)
+    here = skattrib.DualViewExplainer(0.5, random_state=3).fit(X, y)
     assert_array_equal(there.coef_, here.coef_)
     assert_array_equal(there.dual_coef_, here.dual_coef_)
     again = there.set_params(warm_start=True, C=1.01 * there.C_).fit(rows(), y)
@@ -288,7 +291,7 @@ def refused(error, match, X=None, y=y, name="DualViewExplainer", weights=None, *
 def test_unfit_training_rows_are_refused():
     refused(TypeError, "from_array", X)
     refused(ValueError, "rechunk", rows().rechunk((100, 5)))
-    refused(ValueError, "3 dimension", da.zeros((4, 3, 2)))
+    refused(ValueError, r"\(rows, features\)", da.zeros((4, 3, 2)))
     refused(
         ValueError, "toarray", rows().map_blocks(sparse.csr_array, meta=sparse.csr_array((0, 0)))
     )

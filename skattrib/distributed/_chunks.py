@@ -61,6 +61,13 @@ def known(values):
     return values.copy().compute_chunk_sizes()
 
 
+def blocks_of(values, sizes):
+    """Consecutive rows of a dask array as tasks, so many each."""
+    chunks = {0: tuple(map(int, sizes))} | ({1: -1} if values.ndim > 1 else {})
+    # optimized anew, keys would mean something else each time
+    return list(values.rechunk(chunks).to_delayed(optimize_graph=False).ravel())
+
+
 def pieces(values, sizes, name, ndim=(1,)):
     """Values of consecutive rows, dask or not, in parts of these sizes.
 
@@ -81,7 +88,6 @@ def pieces(values, sizes, name, ndim=(1,)):
             f"{name} has shape {values.shape}, but X has {n} rows: give one entry a row"
         )
     if isinstance(values, da.Array):
-        chunks = {0: tuple(sizes)} if values.ndim == 1 else {0: tuple(sizes), 1: -1}
-        return list(values.rechunk(chunks).to_delayed().ravel())
+        return blocks_of(values, sizes)
     stops = np.cumsum(sizes)
     return [values[stop - size : stop] for stop, size in zip(stops, sizes, strict=True)]

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays.checks import codes_of
-from ._chunks import check_chunks, is_dask, known, pieces
+from ._chunks import blocks_of, check_chunks, is_dask, known, pieces
 from ._cluster import BLOCK, task, total
 from ._parts import (
     against,
@@ -44,7 +44,7 @@ class Lazy:
         else:
             targets = pieces(target, sizes, "target", (1, 2))
         light = self._cluster.light
-        blocks = X.rechunk({0: tuple(sizes)}).to_delayed().ravel()
+        blocks = blocks_of(X, sizes)
         tests = [
             task(checked_test, light, block, some, k)
             for block, some in zip(blocks, targets, strict=True)

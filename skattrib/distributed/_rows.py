@@ -10,7 +10,7 @@ from sklearn.utils.validation import assert_all_finite, column_or_1d
 
 from .._arrays import batches, row_keys, squared_norms, total_variance, variance_scale
 from .._arrays.checks import codes_of
-from ._chunks import check_chunks, pieces
+from ._chunks import blocks_of, check_chunks, pieces
 from ._cluster import gather, hold, share, task, total
 
 
@@ -88,8 +88,7 @@ def training_rows(explainer, X, y, sample_weight=None, class_weight=None, classe
         raise ValueError(
             f"{type(explainer).__name__} requires y to be passed, but the target y is None"
         )
-    used = np.flatnonzero(X.chunks[0])
-    sizes = np.array(X.chunks[0])[used]
+    sizes = np.array([size for size in X.chunks[0] if size])
     labels = pieces(y, sizes, "y", (1, 2))
     weights = [None] * len(sizes)
     if sample_weight is not None:
@@ -97,8 +96,7 @@ def training_rows(explainer, X, y, sample_weight=None, class_weight=None, classe
             sample_weight = np.full(X.shape[0], sample_weight)
         weights = pieces(sample_weight, sizes, "sample_weight")
     explainer.n_features_in_ = X.shape[1]
-    blocks = X.to_delayed().ravel()
-    rows = TrainingRows(hold([blocks[p] for p in used], X.nbytes), sizes)
+    rows = TrainingRows(hold(blocks_of(X, sizes), X.nbytes), sizes)
     rows.d, rows.dtype = X.shape[1], X.dtype
     known = gather(
         [

@@ -29,6 +29,8 @@ from ._rows import training_rows
 
 # what is made of sums over partitions alone; others go back to single rows
 INVERSES = ("cholesky", "cg", "kfac", "ekfac", "arnoldi", "identity")
+# gradient norm, relative to that of its terms, below which there is nothing to gain
+ROUNDING = 1e-13
 # matrices of the order of H that a worker holds while they are summed
 MATRICES = 12
 
@@ -154,7 +156,9 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
         self.gradient_norm_ = float(np.linalg.norm(gradient) / terms) if terms > 0 else 0.0
         inverse = self._make_inverse(loss)
         self.inverse_ = inverse.name
-        self.newton_step_ = newton_step(inverse, gradient, self._theta)
+        # of a gradient that is rounding, conjugate gradients find no end
+        settled = self.inverse_ == "cg" and self.gradient_norm_ < ROUNDING
+        self.newton_step_ = 0.0 if settled else newton_step(inverse, gradient, self._theta)
         minimum = check_minimum(self, head)
         self._settle_correction(inverse, minimum)
         self._given, self._fit_class_weight = (X, y, sample_weight), class_weight

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import logits
 from .._arrays.checks import codes_of
-from ._chunks import check_chunks, pieces
+from ._chunks import blocks_of, check_chunks, pieces
 from ._cluster import gather, share, task
 from ._explainer import ClusterExplainer
 from ._parts import checked_rows
@@ -63,14 +63,14 @@ def find_label_issues(explainer, X, y, *, ids=None, k=None, n_neighbors=10) -> B
         raise ValueError(f"k must be an integer in 1..{n}, the number of training rows; got {k!r}")
     sizes = [size for size in X.chunks[0] if size]
     starts = np.cumsum(sizes) - sizes
-    blocks = X.rechunk({0: tuple(sizes)}).to_delayed().ravel()
+    blocks = blocks_of(X, sizes)
     labels = pieces(y, sizes, "y")
     names = list(starts) if ids is None else pieces(ids, sizes, "ids")
     if hasattr(explainer, "decision_function"):
         light = explainer._cluster.light
         values = [task(decision_logits, light, block) for block in blocks]
     else:
-        values = _votes(explainer, X, n_neighbors, sizes)
+        values = _votes(explainer, X, labels, n_neighbors, sizes)
     known = share(classes)
     tasks = [
         task(suspects, value, label, known, start, name, k)
@@ -113,13 +113,13 @@ def suspects(values, y, classes, start, names, k):
     return start + order, names[order], codes[order], suggested[order], score[order]
 
 
-def _votes(explainer, X, n_neighbors, sizes):
+def _votes(explainer, X, labels, n_neighbors, sizes):
     """Share of each class among the strongest proponents other than the row, for each part."""
     n = explainer.n_samples_fit_
     if not isinstance(n_neighbors, Integral) or not 1 <= n_neighbors < n:
         raise ValueError(f"n_neighbors must be an integer in 1..{n - 1}; got {n_neighbors!r}")
-    training = explainer._cluster.training
-    codes = np.concatenate(gather(training.codes, "fetching labels"))
+    tasks = [task(codes_of, part, explainer.classes_, "label of y") for part in labels]
+    codes = np.concatenate(gather(tasks, "fetching labels"))
     near = np.asarray(explainer.top_k(X, int(n_neighbors) + 1)[1])
     near = codes[_without_self(near, np.arange(n))]
     votes = np.zeros((n, len(explainer.classes_)))
