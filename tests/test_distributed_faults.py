@@ -118,7 +118,9 @@ def test_a_lost_cluster_is_named_and_rows_are_found_on_the_next():
         expected = explainer.top_k(X[:3])
         threading.Timer(0.5, client.sync, (cluster.scheduler.close,)).start()
         with (
-            dask.config.set({"skattrib.no-workers-timeout": "1s"}),
+            dask.config.set(
+                {"skattrib.no-workers-timeout": "1s", "distributed.comm.timeouts.connect": "2s"}
+            ),
             pytest.raises(RuntimeError, match="the cluster (was lost|has had no workers)"),
         ):
             for _ in range(100):
