@@ -37,7 +37,14 @@ EXPLAINERS = {
     "DualView": ("DualViewExplainer", {"canonical": True, "tol": 1e-7, "random_state": 0}),
     "DualView-C": (
         "DualViewExplainer",
-        {"C": 0.5, "canonical": True, "tol": 1e-8, "intercept_share": True, "sparse_output": False},
+        {
+            "C": 0.5,
+            "canonical": True,
+            "tol": 1e-8,
+            "intercept_share": True,
+            "sparse_output": False,
+            "random_state": 0,
+        },
     ),
     "Representer": ("RepresenterExplainer", {"class_weight": "balanced"}),
     "Representer-forest": ("RepresenterExplainer", {"estimator": forest}),
@@ -109,7 +116,8 @@ def full(values):
 def same(found, expected):
     found, expected = full(found), full(expected)
     assert found.dtype == expected.dtype and found.shape == expected.shape
-    assert_allclose(found, expected, atol=1e-7 * np.abs(expected).max(), rtol=0)
+    # what another order of the rows may do to canonical duals
+    assert_allclose(found, expected, atol=5e-7 * np.abs(expected).max(), rtol=0)
 
 
 @each

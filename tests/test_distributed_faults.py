@@ -5,8 +5,10 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy import sparse
 from sklearn.datasets import load_digits
 
 pytest.importorskip("distributed")
@@ -14,7 +16,7 @@ import dask
 import dask.array as da
 from distributed import Client, LocalCluster
 
-from skattrib import distributed
+from skattrib import LinearHead, distributed
 from skattrib.distributed import _candidates, _cluster, _loss
 
 X, y = load_digits(return_X_y=True)
@@ -116,12 +118,36 @@ def test_a_lost_cluster_is_named_and_rows_are_found_on_the_next():
         expected = explainer.top_k(X[:3])
         threading.Timer(0.5, client.sync, (cluster.scheduler.close,)).start()
         with (
-            dask.config.set({"skattrib.no-workers-timeout": "1s"}),
+            dask.config.set(
+                {"skattrib.no-workers-timeout": "1s", "distributed.comm.timeouts.connect": "2s"}
+            ),
             pytest.raises(RuntimeError, match="the cluster (was lost|has had no workers)"),
         ):
             for _ in range(100):
                 explainer.attribute(X)
-    # without a client one is started here
-    for one, other in zip(explainer.top_k(X[:3]), expected, strict=True):
-        assert_array_equal(one, other)
-    Client.current().close()
+    with LocalCluster(processes=False, **options) as cluster, Client(cluster):
+        for one, other in zip(explainer.top_k(X[:3]), expected, strict=True):
+            assert_array_equal(one, other)
+
+
+def test_without_a_client_one_is_started_here(monkeypatch):
+    def none():
+        raise ValueError("no client")
+
+    monkeypatch.setattr(_cluster, "get_client", none)
+    with _cluster.current_client() as client:
+        assert list(client.nthreads().values()) == [1]
+        assert client.submit(os.getpid).result() == os.getpid()
+
+
+def test_arrays_that_begin_anywhere_are_moved():
+    buffer = np.zeros(81 * 8 + 1, dtype=np.uint8)[1:]
+    unaligned = np.asfortranarray(buffer.view(np.float64).reshape(9, 9).T)
+    assert not unaligned.flags.aligned and unaligned.flags.f_contiguous
+    head = LinearHead(unaligned)
+    moved, (again, moved_head), matrix = _cluster.aligned(
+        [unaligned, (7, head), sparse.csr_array((unaligned[0], np.arange(9), np.array([0, 9])))]
+    )
+    assert again == 7 and moved.flags.aligned and moved.flags.f_contiguous
+    assert moved_head.coef.flags.aligned and matrix.data.flags.aligned
+    assert _cluster.aligned(moved) is moved

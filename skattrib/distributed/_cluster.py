@@ -1,12 +1,15 @@
 """The cluster: tasks that are sent to it, waited for and cancelled, and sums of their results."""
 
 import asyncio
+import logging
 from concurrent.futures import CancelledError
 from time import monotonic
+from uuid import uuid4
 
 import dask
+import numpy as np
 from dask.delayed import delayed
-from dask.utils import parse_bytes, parse_timedelta
+from dask.utils import funcname, parse_bytes, parse_timedelta
 from distributed import Client, KilledWorker, get_client
 from distributed.system import MEMORY_LIMIT
 
@@ -26,8 +29,14 @@ def current_client():
     try:
         client = get_client()
     except ValueError:
-        # one thread: products of matrices take the processors
-        client = Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+        # one thread, for products of matrices take the processors; silent, for it ends with python
+        client = Client(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
     if client.asynchronous:
         raise RuntimeError(
             "explainers wait for their results, which an asynchronous client does not: make one "
@@ -46,18 +55,39 @@ def candidate_memory():
     return parse_bytes(setting("candidate-memory", MEMORY_LIMIT // 2))
 
 
+def aligned(value):
+    """The value with all its arrays where processors like them.
+
+    What comes over the network may begin at any byte. Products with such arrays take another way
+    through NumPy, and differ in their last bits from those that were made where the arrays were.
+    """
+    if isinstance(value, np.ndarray):
+        return value if value.flags.aligned else value.copy(order="A")
+    if type(value) in (tuple, list):
+        return type(value)(map(aligned, value))
+    if type(value).__module__.split(".")[0] in ("skattrib", "sklearn", "scipy"):
+        for name, part in getattr(value, "__dict__", {}).items():
+            value.__dict__[name] = aligned(part)
+    return value
+
+
+def _call(function, *args):
+    return function(*map(aligned, args))
+
+
 def _same(value):
     return value
 
 
+def task(function, *args):
+    """A call to be made on the cluster, by the name of the function."""
+    name = f"{funcname(function).strip('_')}-{uuid4().hex}"
+    return delayed(_call, pure=False, traverse=False)(function, *args, dask_key_name=name)
+
+
 def share(value):
     """A value that many tasks take: sent once, and fetched by workers from each other."""
-    return delayed(_same, pure=False)(value)
-
-
-def task(function, *args):
-    """A call to be made on the cluster."""
-    return delayed(function, pure=False, traverse=False)(*args)
+    return task(_same, value)
 
 
 def _memory(client):
@@ -93,7 +123,7 @@ def gather(tasks, what):
         futures = client.compute(tasks)
     waiting = asyncio.run_coroutine_threadsafe(_results(client, futures), client.loop.asyncio_loop)
     try:
-        return _wait(client, waiting, what)
+        return aligned(_wait(client, waiting, what))
     except BaseException as error:
         # Ctrl-C comes here too: workers end what they are at, and no more is begun
         waiting.cancel()
