@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skattrib import RepresenterRegressor
+from skattrib import RepresenterRegressor, explain
 from skattrib._regression.activations import ACTIVATIONS, check_activation
 from skattrib.explainers import REGRESSORS
 
@@ -196,3 +196,16 @@ def test_raw_columns_in_a_pipeline():
     assert model.score(X, y) > 0.45 and raw.score(X, y) > 0.2
     assert model.transform(X.iloc[:2]).shape == (2, 442)
     assert raw.feature_names_in_.tolist() == X.columns.tolist()
+
+
+def test_frames_whose_rows_are_named_otherwise_are_refused():
+    pd = pytest.importorskip("pandas")
+    names = [f"r{i}" for i in range(30)]
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 3)), names, [*"abc"])
+    y = frame["a"] + 1.0
+    explainer = RepresenterRegressor().fit(frame, y)
+    assert explain(explainer, frame[:1], k=1)[0].proponents[0].id in names
+    with pytest.raises(ValueError, match="index"):
+        RepresenterRegressor().fit(frame, y[::-1])
+    with pytest.raises(ValueError, match="index"):
+        explainer.leave_one_out(frame[:1], frame, y[::-1])
