@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import reference
+from sklearn.exceptions import ConvergenceWarning
 from test_solvers import Data, check_result, clusters
+from text_like import text_like
 
 from skattrib._svm import ascent
+from skattrib._svm import crammer_singer as solver
 from skattrib._svm.crammer_singer import crammer_singer
 
 
@@ -84,3 +87,29 @@ def test_rows_that_are_not_scored_add_nothing(monkeypatch, size, seed):
     gap, whole, objective = np.array(found).T
     assert len(gap) > 1
     assert (whole <= gap + 1e-12 * objective).all()
+
+
+def test_easy_sparse_rows_are_swept_to_the_end(monkeypatch):
+    """Many sweeps over text cost less than one Newton step on all of its words."""
+    monkeypatch.setattr(solver, "proximal_point", None)
+    X, y = text_like(300, 100, 8)
+    r = crammer_singer(X, y, 1.0, fit_intercept=True, tol=1e-5, random_state=0)
+    assert r.converged and r.n_iter > solver.PATIENCE
+
+
+def test_hard_rows_are_swept_while_that_is_fast(monkeypatch):
+    """Newton steps begin nearer to the optimum than the solution at an easier C is."""
+    gaps = []
+
+    def watch(search, W, tol, max_iter, verbose):
+        gaps.append(search.certify() / search.objective)
+        return 1
+
+    monkeypatch.setattr(solver, "proximal_point", watch)
+    X, y = clusters(400, 10, 4, seed=0)
+    C = 100.0 / np.mean(np.sum(X**2, axis=1))
+    with pytest.warns(ConvergenceWarning):
+        crammer_singer(X, y, C, tol=1e-9, max_iter=100, random_state=0)
+        monkeypatch.setattr(solver, "_sweep_while_fast", lambda *arguments: 0)
+        crammer_singer(X, y, C, tol=1e-9, max_iter=100, random_state=0)
+    assert gaps[0] < 0.3 * gaps[1]

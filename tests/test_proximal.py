@@ -180,6 +180,66 @@ def test_factors_follow_their_rows(by_edges, listed, sparse_rows, monkeypatch):
         free[change] = rng.random((5, width)) < 0.5
 
 
+@pytest.mark.parametrize("largest", [3.0, 3e6])
+def test_factors_are_rounded_only_where_that_is_harmless(largest):
+    """In float32 while H is near enough to I, and never where exact ones are asked for."""
+    rng = np.random.default_rng(0)
+    rows = row_blocks.RowBlocks(rng.normal(size=(30, 4)), 0.0, np.arange(30))
+    free, scale = rng.random((30, 3)) < 0.7, rng.uniform(0.1, largest, 30)
+    G, found = rng.normal(size=(3, 4)), []
+    for exact in (True, False):
+        system = newton_system.NewtonSystem(rows, free, scale, None, 3)
+        system.by_edges, system.paired, kept = True, True, newton_system.Kept(exact)
+        found.append(system._factor(kept).solve(G))
+        changed = free.copy()
+        changed[:3] = ~changed[:3]
+        system = newton_system.NewtonSystem(rows, changed, scale, None, 3)
+        system.by_edges, system.paired = True, True
+        found[-1] = [found[-1], system._factor(kept).solve(G)]
+        single = not exact and largest < factors.MOST_SINGLE
+        assert kept.factor.upper.dtype == kept.factor.border.dtype == ("f4" if single else "f8")
+    rounding = 1e-5 if largest < factors.MOST_SINGLE else 0.0
+    assert_allclose(found[1], found[0], rtol=0, atol=rounding * abs(np.array(found[0])).max())
+
+
+def test_a_preconditioner_serves_until_it_is_too_old(monkeypatch):
+    built, most = [], []
+    make, conjugate = newton_system.NewtonSystem._preconditioner, newton_system.conjugate_gradients
+
+    def count(system):
+        built.append(len(most))
+        return make(system)
+
+    def watch(product, precondition, V, tol, max_iter):
+        found = conjugate(product, precondition, V, tol, max_iter)
+        most.append((found[1], max_iter))
+        return found
+
+    monkeypatch.setattr(newton_system.NewtonSystem, "_preconditioner", count)
+    monkeypatch.setattr(newton_system, "conjugate_gradients", watch)
+    monkeypatch.setattr(newton_system, "MOST_FACTORIZED", 0)
+    monkeypatch.setattr(newton_system, "ALWAYS_FACTORIZED", 0)
+    data = Data(*clusters(150, 6, 3, seed=3), 3, None, True)
+    r = solve(data, data.C(200.0), "proximal", 1e-6)
+    assert r.converged
+    assert 2 * len(built) < len(most) and len(built) > 1
+    # one of them met its end after a few more iterations than it needed when it was new
+    assert any(k and most[k - 1][0] == most[k - 1][1] < newton_system.LONG for k in built)
+
+
+@pytest.mark.parametrize("size", [1e-60, 1e-30, 1e30])
+def test_conjugate_gradients_work_in_any_unit(size, monkeypatch):
+    """Scales of C beyond what float32 holds, as rows of that size bring along."""
+    monkeypatch.setattr(newton_system, "MOST_FACTORIZED", 0)
+    monkeypatch.setattr(newton_system, "ALWAYS_FACTORIZED", 0)
+    X, y = clusters(100, 6, 17, seed=3)
+    usual = solve(Data(X, y, 17, None, False), 10.0, "proximal", 1e-6)
+    r = solve(Data(X * size, y, 17, None, False), 10.0 / size**2, "proximal", 1e-6)
+    assert usual.converged and r.converged and r.n_iter < 2 * usual.n_iter
+    off = distance(r, usual.coef / size, usual.intercept)
+    assert off <= certified(r) + certified(usual) / size
+
+
 @pytest.mark.parametrize("K", [3, 17, 70])
 def test_order_of_rows_and_classes_does_not_matter(K):
     X, y = clusters(100, 6, K, seed=4)

@@ -32,8 +32,12 @@ EASY, EASY_MANY = 20.0, 200.0
 # make it ten times smaller
 FIRST, HANDOVER, A_DECADE = 0.4, 3e-3, 10
 
-# sweeps that it is given before the second takes over, and after the second has given up
-PATIENCE, PATIENCE_MANY = 100, 300
+# sweeps that it is given before the second takes over, and after the second has given up; easy
+# sparse rows are swept for far less than a Newton step on as many features costs
+PATIENCE, PATIENCE_MANY, PATIENCE_SPARSE = 100, 300, 600
+
+# hard problems: it goes on from an easier one while so many sweeps make the gap so much smaller
+BOUT, PACE = 10, 0.6
 
 # many classes: a Newton step costs so much more that the second engine is the last resort
 MANY = 128
@@ -134,15 +138,16 @@ def crammer_singer(
     costs O(n d K), later ones visit only rows that are free or violate the optimality conditions,
     and rows known to be settled are not scored again while W has moved less than their slack
     allows. The difficulty is C mean ||x||^2: beyond about 20 (200 with more than 128 classes), or
-    when ascent has not converged in 100 sweeps (300), the second engine takes over, proximal point
-    steps on the dual solved by a semismooth Newton method. Where rows are at most half as many as
-    features they are hardly ever dependent, and ascent goes first at any difficulty; should it
-    stall, dense ones are replaced by square ones with the same inner products (QR, a copy of at
-    most half the size of X) for the Newton steps, whose duals are certified on the given rows.
-    float32 rows, and sparse ones unless `dual_init` is given, are swept in float32 until its
-    rounding shows. It factorizes systems of at most 4,096
-    unknowns and uses preconditioned conjugate gradients beyond. The choice depends on the problem
-    alone, never on time.
+    when ascent has not converged in 100 sweeps (300; 600 of sparse rows), the second engine takes
+    over, proximal point steps on the dual solved by a semismooth Newton method. Beyond 20 ascent
+    leads up to it: at a C as easy as that, and from there at C while the gap falls fast. Where rows
+    are at most half as many as features they are hardly ever dependent, and ascent goes first at
+    any difficulty; should it stall, dense ones are replaced by square ones with the same inner
+    products (QR, a copy of at most half the size of X) for the Newton steps, whose duals are
+    certified on the given rows. float32 rows, and sparse ones unless `dual_init` is given, are
+    swept in float32 until its rounding shows. Newton systems of at most 4,096 unknowns may be
+    factorized, others are solved by preconditioned conjugate gradients. The choice depends on the
+    problem alone, never on time.
 
     W is unique, the duals are so only up to changes that leave ``alpha^T X`` alone and the loss
     optimal. Rows equal in features and label are always solved as one and share their duals in
@@ -326,6 +331,8 @@ def _search(search, W, tol, max_iter, seed, verbose, engine):
     hard = engine == "proximal"
     if engine == "auto":
         hard = search.difficulty > easy and (search.cold or W is not None)
+    if sp.issparse(search.X) and search.difficulty <= easy:
+        patience = PATIENCE_SPARSE
     easier = search.difficulty <= FIRST * search.X.shape[1] or is_wide(search)
     first = engine == "auto" and hard and easier
     work = 0
@@ -341,6 +348,11 @@ def _search(search, W, tol, max_iter, seed, verbose, engine):
         W = search.augmented()
     elif W is None:
         W, work = ease(search, min(EASY, search.difficulty), min(max_iter, PATIENCE), seed)
+        if search.K <= MANY and work < max_iter:
+            work += _sweep_while_fast(search, tol, max_iter - work, seed, verbose)
+            if search.solved(tol):
+                return work
+            W = search.augmented()
     work += in_row_space(
         search,
         W,
@@ -351,6 +363,18 @@ def _search(search, W, tol, max_iter, seed, verbose, engine):
     if search.solved(tol):
         return work
     return work + ascend(search, tol, min(max_iter - work, patience), seed, verbose)
+
+
+def _sweep_while_fast(search, tol, most, seed, verbose):
+    """Sweeps of the first engine while they get closer faster than Newton steps would."""
+    work, last = 0, np.inf
+    while work < most:
+        work += ascend(search, tol, min(BOUT, most - work), seed, verbose)
+        gap = search.gap / search.objective
+        if not tol < gap < PACE * last:
+            break
+        last = gap
+    return work
 
 
 def _warn(result, difficulty, tol):

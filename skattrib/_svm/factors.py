@@ -16,6 +16,9 @@ from .row_blocks import listed
 # a factor follows changes of up to so many edges for each of its rows
 LARGEST_BORDER, LARGEST_UPDATE = 0.25, 0.1
 
+# I + Z Z^T is factorized in float32 only while its diagonal stays below this
+MOST_SINGLE = 1e5
+
 
 class Edges:
     """The rows of Z that belong to some rows of X, numbered, and their free classes."""
@@ -95,16 +98,23 @@ class Edges:
 
 
 class EdgeFactor:
-    """H^-1 through the Cholesky factor U^T U of I + Z Z^T, bordered by the edges that changed."""
+    """H^-1 through the Cholesky factor U^T U of I + Z Z^T, bordered by the edges that changed.
 
-    def __init__(self, edges):
+    In float32 if it need not be exact and is not too far from I.
+    """
+
+    def __init__(self, edges, exact):
         self.base = edges
         Q = edges.square()
-        Q[np.diag_indices_from(Q)] += 1.0
+        diagonal = np.diag_indices_from(Q)
+        Q[diagonal] += 1.0
+        single = not exact and Q[diagonal].max(initial=0.0) < MOST_SINGLE
+        self.dtype = np.float32 if single else np.float64
+        Q = Q.astype(self.dtype, order="F", copy=False)
         self.upper = la.cho_factor(Q, lower=False, overwrite_a=True, check_finite=False)[0]
         self.most = int(LARGEST_BORDER * len(edges))
         # columns of the border, U^-T of theirs, and the products of these; those in use
-        self.place, self.border = {}, np.empty((len(edges), self.most), order="F")
+        self.place, self.border = {}, np.empty((len(edges), self.most), self.dtype, "F")
         self.square = np.empty((self.most, self.most))
         self.used, self.added = np.empty(0, dtype=int), None
 
@@ -118,7 +128,7 @@ class EdgeFactor:
             return False
         self.place.update({keys[k]: first + c for c, k in enumerate(new)})
         n, new = len(added), np.array(new, dtype=int)
-        V = np.zeros((len(self.base), len(new)), order="F")
+        V = np.zeros((len(self.base), len(new)), self.dtype, "F")
         some = new[new < n]
         if len(some):
             V[:, : len(some)] = self.base.gram(added.take(some))
@@ -134,9 +144,8 @@ class EdgeFactor:
 
     def solve(self, G):
         """H^-1 G."""
-        w = la.solve_triangular(
-            self.upper, self.base.products(G), trans="T", overwrite_b=True, check_finite=False
-        )
+        w = self.base.products(G).astype(self.dtype, copy=False)
+        w = la.solve_triangular(self.upper, w, trans="T", overwrite_b=True, check_finite=False)
         out = G
         if len(self.used):
             n, border = len(self.added), self.border[:, : len(self.place)]
@@ -147,7 +156,7 @@ class EdgeFactor:
             right[:n] += self.added.products(G)
             t = _solve_small(S, right)
             out = out - self.added.spread(t[:n])
-            spread = np.zeros(border.shape[1])
+            spread = np.zeros(border.shape[1], self.dtype)
             spread[self.used] = t
             w -= border @ spread
         t = la.solve_triangular(self.upper, w, overwrite_b=True, check_finite=False)

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
 from scipy.linalg.blas import ssyrk
+from scipy.linalg.lapack import strtri
 
 from .._arrays.conjugate_gradients import conjugate_gradients
 from .factors import EdgeFactor, Edges, WeightFactor
@@ -18,10 +19,13 @@ ALWAYS_FACTORIZED = 400
 MOST_PAIRED = 16
 
 # residual that conjugate gradients leave
-RESIDUAL = 0.3
+RESIDUAL = 0.1
 
 # iterations of conjugate gradients: those after which a factor is tried, and at most
 SHORT, LONG = 25, 400
+
+# a preconditioner is kept while it takes at most so many iterations more than when it was new
+MORE = 5
 
 # float64 factors are kept for about so many systems, counted in float32 work
 SYSTEMS = 2.5
@@ -31,15 +35,20 @@ LARGEST_PRECONDITIONER = 2**25
 
 
 class Kept:
-    """What one Newton system leaves to the next: the means that were good enough, and factors."""
+    """What one Newton system leaves to the next: the means that were good enough, and factors.
 
-    def __init__(self):
+    A preconditioner goes on serving while iterations stay few, whatever H has become. Factors that
+    need not be exact may be of float32.
+    """
+
+    def __init__(self, exact=True):
+        self.exact = exact
         self.by_classes = self.by_factor = True
         self.renew()
 
     def renew(self):
         """Drops what holds for one rho only."""
-        self.factor = None
+        self.factor = self.precondition = None
 
 
 class NewtonSystem:
@@ -104,7 +113,9 @@ class NewtonSystem:
             kept.factor = None
         kept.free = self.all[1]
         edges = self._edges(np.arange(len(kept.free)))
-        kept.factor = EdgeFactor(edges) if self.by_edges else WeightFactor(self._matrix(), edges)
+        kept.factor = (
+            EdgeFactor(edges, kept.exact) if self.by_edges else WeightFactor(self._matrix(), edges)
+        )
         return kept.factor
 
     def _changed(self, before):
@@ -155,15 +166,17 @@ class NewtonSystem:
     def _preconditioner(self):
         """H with the classes apart, or an average of them, or only its diagonal, as size allows."""
         K, width = self.K, self.width
-        weight = self.scale * (1.0 - 1.0 / self.size)
+        share = 1.0 - 1.0 / self.size
         if width**2 > LARGEST_PRECONDITIONER or (sp.issparse(self.rows.X) and width > 2048):
             diagonal = np.ones((K, width))
             for part, block in self.rows.blocks():
                 square = block.multiply(block) if sp.issparse(block) else block**2
                 own = RowBlocks(self.rows.X, self.rows.bias, self.rows.rows[part], square)
                 classes = None if self.classes is None else self.classes[part]
-                diagonal += own.weights(self.free[part] * weight[part, None], K, classes)
+                w = self.scale[part] * share[part]
+                diagonal += own.weights(self.free[part] * w[:, None], K, classes)
             return lambda R: R / diagonal
+        weight = self.quick_scale * share
         if self.averaged:
             w = weight * self.size / K
             M = np.eye(width, dtype=np.float32, order="F")
@@ -173,19 +186,17 @@ class NewtonSystem:
             return lambda R: la.cho_solve(
                 factor, R.T.astype(np.float32), check_finite=False
             ).T.astype(float)
-        factors = []
+        # U^-1 of M = U^T U: one product for all classes, positive whatever rounding does
+        inverses = np.empty((K, width, width), dtype=np.float32)
         for c in range(K):
             M = np.eye(width, dtype=np.float32, order="F")
             for _, block, some in self._pair(c, c, self.quick):
                 M += self._square(block, weight[some])
-            factors.append(la.cho_factor(M, overwrite_a=True, check_finite=False))
+            inverses[c] = strtri(la.cholesky(M, overwrite_a=True, check_finite=False))[0]
 
         def apply(R):
-            R = R.astype(np.float32)
-            parts = [
-                la.cho_solve(f, r, check_finite=False) for f, r in zip(factors, R, strict=True)
-            ]
-            return np.array(parts, dtype=np.float64)
+            half = inverses.transpose(0, 2, 1) @ R.astype(np.float32)[:, :, None]
+            return (inverses @ half)[:, :, 0].astype(np.float64)
 
         return apply
 
@@ -201,20 +212,37 @@ class NewtonSystem:
     def _iterative(self, G, kept, longest):
         """By conjugate gradients: the direction, and whether its residual is small."""
         if self.quick is None:
-            # a tenth of the residual is within reach of float32 products
-            rows = None if self.rows.kept is None else self.rows.kept.astype(np.float32)
-            self.quick = RowBlocks(self.rows.X, self.rows.bias, self.rows.rows, rows, np.float32)
-            parts = self.free, 1.0 / self.size, self.scale[:, None]
+            # a tenth of the residual is within reach of float32 products, of rows in the unit in
+            # which the largest scale is one, which float32 holds whatever that of X is
+            unit = np.sqrt(self.scale.max())
+            self.quick = self.rows.in_float32(unit)
+            self.quick_scale = self.scale / unit**2
+            parts = self.free, 1.0 / self.size, self.quick_scale[:, None]
             self.share = [part.astype(np.float32) for part in parts]
-        try:
-            precondition = self._preconditioner()
-        except la.LinAlgError:
-            precondition = np.copy
-        D, _, solved = conjugate_gradients(
+        D, solved = G, False
+        if kept.precondition is not None:
+            D, solved = self._conjugate(G, kept, min(longest, kept.fewest + MORE))
+        if not solved:
+            try:
+                kept.precondition = self._preconditioner()
+            except la.LinAlgError:
+                kept.precondition = np.copy
+            kept.fewest = longest
+            D, solved = self._conjugate(G, kept, longest)
+        return D, solved
+
+    def _conjugate(self, G, kept, most):
+        """By the preconditioner that is kept, unless it takes too many iterations."""
+        size = np.abs(G).max()
+        D, n, solved = conjugate_gradients(
             lambda V: self._product(V[0])[None],
-            lambda R: precondition(R[0])[None],
-            -G[None],
+            lambda R: kept.precondition(R[0])[None],
+            -G[None] / size,
             RESIDUAL,
-            longest,
+            most,
         )
-        return D[0], solved[0]
+        if solved[0]:
+            kept.fewest = min(kept.fewest, n)
+        else:
+            kept.precondition, kept.fewest = None, most
+        return size * D[0], solved[0]

@@ -255,7 +255,7 @@ def proximal_point(search, W, tol, max_iter, verbose):
     """
     if search.certify() <= tol * search.objective:
         return 0
-    centre, kept, work = Centre(search, W), Kept(), 0
+    centre, kept, work = Centre(search, W), Kept(exact=False), 0
     plan = Schedule(search.difficulty, centre.gap)
     while work < max_iter and plan.stalled < MOST_STALLED and np.isfinite(centre.gap):
         inside = np.flatnonzero(centre.slack < plan.near)

@@ -9,10 +9,14 @@ KEPT, PIECE, FEWEST = 0.125, 2**17, 512
 
 
 class RowBlocks:
-    """Some rows of X, with a constant feature of size bias if it is not 0, as float64 blocks."""
+    """Some rows of X, with a constant feature of size bias if it is not 0, as float64 blocks.
 
-    def __init__(self, X, bias, rows, kept=None, dtype=np.float64):
+    Or as blocks of another dtype, times a factor.
+    """
+
+    def __init__(self, X, bias, rows, kept=None, dtype=np.float64, factor=1.0):
         self.X, self.bias, self.rows, self.kept, self.dtype = X, bias, rows, kept, dtype
+        self.factor = factor
         self.width = X.shape[1] + (bias != 0)
         # a small X in full
         most = KEPT * (X.size + 2**18)
@@ -23,10 +27,13 @@ class RowBlocks:
         return len(self.rows)
 
     def _block(self, rows):
-        block = self.X[rows].astype(self.dtype)
+        block = self.X[rows]
+        if self.factor != 1.0:
+            block = block.astype(np.float64) * self.factor
+        block = block.astype(self.dtype)
         if not self.bias:
             return block
-        constant = np.full((len(rows), 1), self.bias, self.dtype)
+        constant = np.full((len(rows), 1), self.bias * self.factor, self.dtype)
         if sp.issparse(block):
             return sp.hstack([block, constant], format="csr")
         return np.concatenate([block, constant], axis=1)
@@ -47,6 +54,11 @@ class RowBlocks:
         """A subset of them."""
         kept = None if self.kept is None else self.kept[some]
         return RowBlocks(self.X, self.bias, self.rows[some], kept)
+
+    def in_float32(self, factor):
+        """All of them in float32, times a factor."""
+        kept = None if self.kept is None else (self.kept * factor).astype(np.float32)
+        return RowBlocks(self.X, self.bias, self.rows, kept, np.float32, factor)
 
     def join(self, other):
         """Both sets."""
