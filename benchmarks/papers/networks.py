@@ -10,6 +10,8 @@ from torch import nn
 
 from skattrib.torch_adapters import last_layer
 
+from .data import Data
+
 # of pixels in [0, 1]
 STATISTICS = {"mnist": (0.1307, 0.3081), "cifar10": (0.4734, 0.2516)}
 SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
@@ -150,4 +152,5 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 def trained(data, name, estimator, X, y):
     """The classifier fitted to these rows, kept under a name that tells which they are."""
     settings = {**estimator.get_params(), "rows": len(y)}
-    return estimator.unpacked(data.kept(name, lambda: estimator.fit(X, y).packed(), **settings))
+    shared = Data(data.folder, "networks", data.out)
+    return estimator.unpacked(shared.kept(name, lambda: estimator.fit(X, y).packed(), **settings))
