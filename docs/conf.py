@@ -4,10 +4,17 @@ import os
 import re
 import warnings
 from importlib.util import find_spec
+from pathlib import Path
 
 import matplotlib
 
 import skattrib
+
+README = Path(__file__).parents[1] / "README.md"
+PLACES = [
+    "https://github.com/skattrib/skattrib/blob/main/",
+    "https://raw.githubusercontent.com/skattrib/skattrib/main/",
+]
 
 matplotlib.use("agg")
 os.environ["TQDM_DISABLE"] = "1"
@@ -30,6 +37,8 @@ templates_path = ["_templates"]
 exclude_patterns = ["examples", "site"]
 if not find_spec("torch"):
     exclude_patterns += ["api_torch.rst"]
+if not find_spec("distributed"):
+    exclude_patterns += ["api_distributed.rst"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
@@ -70,6 +79,16 @@ def _quote_names(app, what, name, obj, options, lines):
             lines[number] = re.sub(r"(?<![\w`*.:\\])([A-Za-z]\w*_)(?![\w`*])", r"``\1``", line)
 
 
+def _home_of_readme(app, docname, source):
+    """The home page is the first part of the README, whose links are those of any place."""
+    if docname == "index":
+        home, end, _ = README.read_text(encoding="utf-8").partition("<!-- end of home -->")
+        assert end, "README.md has no end of its home part"
+        home = re.sub(rf"\((?:{'|'.join(map(re.escape, PLACES))})docs/", "(", home)
+        source[0] = source[0].replace("HOME", home)
+
+
 def setup(app):
     """Sphinx calls this; numpydoc has its turn first."""
+    app.connect("source-read", _home_of_readme)
     app.connect("autodoc-process-docstring", _quote_names, priority=900)

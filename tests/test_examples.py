@@ -1,42 +1,14 @@
 """Examples in docstrings: every public name has one, and it runs without a warning."""
 
 import doctest
-import importlib
 import inspect
 import warnings
 from importlib.util import find_spec
 
+import public_api
 import pytest
 
-import skattrib
-
-PUBLIC = [
-    "comparison",
-    "explainers",
-    "findings",
-    "gradients",
-    "metrics",
-    "planting",
-    "plots",
-    "preprocessing",
-    "retraining",
-]
-PUBLIC += ["torch_adapters"] * bool(find_spec("torch"))
-PUBLIC += ["distributed"] * bool(find_spec("dask") and find_spec("distributed"))
-
-
-def public_names():
-    """Functions and classes, each once, by the module where it is imported from."""
-    found = {}
-    for module in [skattrib, *(importlib.import_module(f"skattrib.{name}") for name in PUBLIC)]:
-        for name in module.__all__:
-            value = getattr(module, name)
-            if callable(value):
-                found.setdefault(id(value), (f"{module.__name__}.{name}", value))
-    return [pytest.param(value, id=name) for name, value in found.values()]
-
-
-NAMES = public_names()
+NAMES = [pytest.param(value, id=name) for name, value in public_api.public_names()]
 
 
 def test_public_names_are_found():

@@ -63,7 +63,7 @@ class DualViewExplainer(LazyDual, ClusterExplainer, explainers.DualViewExplainer
     >>> found.shape, bool(explainer.dual_gap_ < 1e-4)
     ((1, 3), True)
 
-    Without a client, as here, one is started in this process; ``distributed.Client`` names a cluster.
+    Without a client, as here, one is started in this process.
     """
 
     _single = explainers.DualViewExplainer
