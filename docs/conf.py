@@ -36,9 +36,9 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["examples", "site"]
 if not find_spec("torch"):
-    exclude_patterns += ["api_torch.rst"]
+    exclude_patterns += ["api/torch.rst"]
 if not find_spec("distributed"):
-    exclude_patterns += ["api_distributed.rst"]
+    exclude_patterns += ["api/distributed.rst"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
@@ -53,6 +53,8 @@ sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"plot_",
+    # what needs torch
+    "ignore_pattern": "__init__" if find_spec("torch") else "plot_pixel_maps",
     "abort_on_example_error": True,
     "show_memory": False,
     "min_reported_time": 5,

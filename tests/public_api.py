@@ -1,6 +1,6 @@
 """The public names and what they take, a line each; of classes that functions make, the name.
 
-With torch and dask: python tests/public_api.py > docs/public_api.txt
+With torch and dask: python tests/public_api.py > docs/api/public_api.txt
 """
 
 import ast

@@ -9,7 +9,7 @@ import pytest
 import skattrib
 
 PACKAGE = Path(skattrib.__file__).parent
-PAGE = Path(__file__).parents[1] / "docs/guide/messages.md"
+PAGE = Path(__file__).parents[1] / "docs/concepts/messages.md"
 # warnings whose words are made by a function: the file and the function
 MADE_BY = {
     "_cli/tables.py": ("_cli/labels.py", "alike"),

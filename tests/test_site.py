@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-REFERENCE = "".join(path.read_text(encoding="utf-8") for path in DOCS.glob("api*.rst"))
+REFERENCE = "".join(path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.rst"))
 MODULES = [
     "skattrib",
     *(

@@ -11,7 +11,7 @@ import skattrib
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-FROZEN = (ROOT / "docs/public_api.txt").read_text(encoding="utf-8").splitlines()
+FROZEN = (ROOT / "docs/api/public_api.txt").read_text(encoding="utf-8").splitlines()
 NOW = {line.partition("(")[0]: line for line in public_api.lines()}
 OPTIONAL = {"torch_adapters", "distributed"} - {*public_api.PACKAGES}
 
