@@ -57,6 +57,7 @@ sphinx_gallery_conf = {
     "ignore_pattern": "__init__" if find_spec("torch") else "plot_pixel_maps",
     "abort_on_example_error": True,
     "show_memory": False,
+    "write_computation_times": False,
     "min_reported_time": 5,
     "download_all_examples": False,
     "remove_config_comments": True,
@@ -65,6 +66,8 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "skattrib"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "github_url": "https://github.com/skattrib/skattrib",
     "navbar_end": ["theme-switcher", "navbar-icon-links"],
