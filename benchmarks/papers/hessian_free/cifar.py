@@ -18,6 +18,7 @@ NOISES = {"aggregate": "aggre_label", "random": "random_label1", "worst": "worse
 N_TRAIN, N_VALIDATION, SIDE = 3000, 500, 16
 EPOCHS, BATCH, RATE, DECAY = 8, 100, 0.1, 5e-4
 COPIES, CHECKPOINTS, WIDTH = 5, 3, 2048
+SEEDS = 2
 RANKED_ONLY = ("LiSSA, last layer", "exact influence, last layer", "IP, last layer")
 
 
@@ -220,3 +221,8 @@ def removal(noise, seed):
         return settings | {"wrong": float(wrong.mean()), "full": full, "methods": found}
 
     return cell
+
+
+CELLS = {
+    f"cifar10n-{noise}-{seed}": removal(noise, seed) for seed in range(SEEDS) for noise in NOISES
+}
