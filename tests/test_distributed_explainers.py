@@ -62,9 +62,7 @@ def client():
     # workers take long to start again where the processors are busy
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "5m"}),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True
-        ) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         yield client

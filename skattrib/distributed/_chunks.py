@@ -5,11 +5,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._arrays.checks import check_features, check_plain, plain_array
+from ._cluster import gather, task
 
 
 def is_dask(values):
     """Whether values are a dask array, or another collection that is to be refused as one."""
     return isinstance(values, da.Array) or hasattr(values, "__dask_graph__")
+
+
+def fetched(values, what="fetching values"):
+    """Values in this process, of a dask array or another."""
+    return np.asarray(gather([values], what)[0]) if is_dask(values) else values
 
 
 def check_chunks(X, name):
@@ -57,8 +63,15 @@ def known(values):
     """The dask array with the sizes of its chunks, which are computed where they are not known."""
     if not np.isnan(values.chunks[0]).any():
         return values
-    # the sizes are set in place
-    return values.copy().compute_chunk_sizes()
+    parts = values.to_delayed(optimize_graph=False)
+    first = parts.reshape(len(values.chunks[0]), -1)[:, 0]
+    shapes = gather([task(np.shape, part) for part in first], "counting the rows of chunks")
+    width = [
+        sizes if not np.isnan(sizes).any() else (shapes[0][axis],)
+        for axis, sizes in enumerate(values.chunks[1:], start=1)
+    ]
+    chunks = (tuple(shape[0] for shape in shapes), *width)
+    return da.Array(values.dask, values.name, chunks, meta=values._meta)
 
 
 def blocks_of(values, sizes):
