@@ -145,7 +145,7 @@ def losses(X, codes, weight, light, q=None):
     """The losses of pieces of a partition: (rows, loss)."""
     K = light.shape[0]
     settings = light.penalty, light.fit_intercept, light.intercept_scaling
-    for rows in batches(len(X), max(64, PIECE // K)):
+    for rows in batches(X.shape[0], max(64, PIECE // K)):
         targets = np.eye(K)[codes[rows]] if q is None else q[rows]
         yield rows, PartLoss(X[rows], targets, weight[rows], *settings)
 
@@ -153,7 +153,7 @@ def losses(X, codes, weight, light, q=None):
 def probabilities_at(X, codes, weight, message):
     """The probabilities of a partition's rows where theta makes their logits."""
     light, theta = message
-    out = np.empty((len(X), len(theta)))
+    out = np.empty((X.shape[0], len(theta)))
     for rows, loss in losses(X, codes, weight, light, out):
         loss.at(loss.logits(theta))
         out[rows] = loss.probabilities
