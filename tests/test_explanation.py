@@ -1,6 +1,5 @@
 """explain(): numbers are those of the explainer, names those of the table, text is harmless."""
 
-import doctest
 import json
 import pickle
 import sys
@@ -45,7 +44,7 @@ from skattrib import (
     explain,
     table_preprocessor,
 )
-from skattrib.findings import Explanation, RowExplanation, explaining
+from skattrib.findings import Explanation, RowExplanation
 from skattrib.retraining import leave_one_out_outputs
 
 HOSTILE = [
@@ -634,8 +633,3 @@ def test_leverage_and_self_influence_are_not_computed():
     influence = InfluenceExplainer(leverage_correction=False).fit(X_train, y)
     explain(influence, X)._repr_html_()
     assert not {"leverage_", "self_influence_"} & set(vars(influence))
-
-
-def test_example():
-    found = doctest.testmod(explaining)
-    assert found.failed == 0 < found.attempted

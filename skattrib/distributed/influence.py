@@ -88,6 +88,18 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
     Notes
     -----
     Residuals stay on the workers: n_classes numbers a row.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib.distributed import InfluenceExplainer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> rows = da.from_array(X, chunks=(50, -1))
+    >>> explainer = InfluenceExplainer().fit(rows, y)
+    >>> values, found = explainer.top_k(X[:1], k=3)
+    >>> found.shape
+    (1, 3)
     """
 
     _single = InfluencePart

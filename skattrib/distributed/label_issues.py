@@ -42,6 +42,19 @@ def find_label_issues(explainer, X, y, *, ids=None, k=None, n_neighbors=10) -> B
     ValueError
         If X and y are not the training rows, for labels that are not classes, k out of range, what
         is no explainer of a cluster, and explainers that compare with one class only.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib.distributed import DualViewExplainer, find_label_issues
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y[7] = 2
+    >>> rows = da.from_array(X, chunks=(50, -1))
+    >>> explainer = DualViewExplainer(C=0.01, random_state=0).fit(rows, y)
+    >>> issues = find_label_issues(explainer, rows, y, k=1)
+    >>> int(issues.row[0]), int(issues.given[0])
+    (7, 2)
     """
     if not isinstance(explainer, ClusterExplainer):
         raise ValueError(

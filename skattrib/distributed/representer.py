@@ -45,6 +45,17 @@ class RepresenterExplainer(
     -----
     Coefficients of equal rows are equal to the last bit within a partition, and to rounding in
     others. They stay on the workers: n_classes numbers a row.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib.distributed import RepresenterExplainer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> rows = da.from_array(X, chunks=(50, -1))
+    >>> explainer = RepresenterExplainer().fit(rows, y)
+    >>> explainer.global_importance_.compute().shape
+    (150,)
     """
 
     _single = explainers.RepresenterExplainer

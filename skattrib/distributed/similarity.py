@@ -32,6 +32,18 @@ class SimilarityExplainer(ClusterExplainer, explainers.SimilarityExplainer):
     classes_, n_samples_fit_, n_features_in_
         See `skattrib.SimilarityExplainer`.
     self_influence_ : dask array of shape (n_samples_fit_,)
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib.distributed import SimilarityExplainer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> rows = da.from_array(X, chunks=(50, -1))
+    >>> explainer = SimilarityExplainer(metric="euclidean").fit(rows, y)
+    >>> values, found = explainer.top_k(X[:1], k=1)
+    >>> found
+    array([[0]])
     """
 
     _single = SimilarityPart

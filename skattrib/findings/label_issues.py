@@ -52,6 +52,18 @@ class LabelIssues(Bunch):
     unjudged : list
         Classes of fewer than five rows: no model learns these, so none of their rows is
         contradicted. A misspelled label is one of them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib import DualViewExplainer, find_label_issues
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y[7] = 2
+    >>> issues = find_label_issues(DualViewExplainer(C=0.01, random_state=0).fit(X, y), X, y, k=3)
+    >>> list(issues)
+    ['row', 'id', 'given', 'suggested', 'score', 'evidence']
+    >>> int(issues.row[0]), int(issues["given"][0]), len(issues.contradicted_by)
+    (7, 2, 3)
     """
 
     _TOGETHER = ("contradicted_by", "n_rows", "n_contradicted", "n_wrong", "precision", "unjudged")
