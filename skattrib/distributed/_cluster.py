@@ -20,8 +20,9 @@ from distributed.system import MEMORY_LIMIT
 HELD = 0.3
 # how many results one task of a sum adds up
 WIDTH = 8
-# bytes that one block of attributions may have on a worker
-BLOCK = 2**27
+# bytes that one block of attributions may have on a worker, and that all results of a pass may
+# have; of the latter at most this share of a worker's memory, which they may all be in
+BLOCK, FETCHED, FETCHED_SHARE = 2**27, 2**28, 0.1
 # seconds between looks at results that are waited for, and that an answer of a running scheduler
 # may take
 LOOK, ANSWER = 0.5, 5
@@ -96,6 +97,11 @@ def share(value):
 def smallest_memory():
     """Bytes of the worker that has least; infinite where no limit is set."""
     return min(_memory(current_client()))
+
+
+def most_at_once():
+    """Bytes of results to be fetched at once."""
+    return int(min(FETCHED, FETCHED_SHARE * smallest_memory()))
 
 
 def _memory(client):
