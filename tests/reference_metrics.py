@@ -169,3 +169,14 @@ def support(fit, X, y, x, order, counts, label=None):
         if model.predict([x])[0] != before:
             return size
     return math.inf
+
+
+def mending(fit, X, y, x, right, order, counts):
+    """Smallest count of rows without which x is predicted right; NaN where it is with them."""
+    if fit(X, y).predict([x])[0] == right:
+        return math.nan
+    for size in counts:
+        kept = [i for i in range(len(y)) if i not in order[:size]]
+        if fit([X[i] for i in kept], [y[i] for i in kept]).predict([x])[0] == right:
+            return size
+    return math.inf
