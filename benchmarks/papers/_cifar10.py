@@ -57,7 +57,7 @@ def network(n_classes=10, seed=0):
 
 def normalized(images):
     """uint8 images (n, 32, 32, 3) as the network takes them, (n, 3, 32, 32)."""
-    x = torch.as_tensor(images).permute(0, 3, 1, 2).float() / 255
+    x = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
     mean, scale = (torch.tensor(part).view(1, 3, 1, 1) for part in (MEAN, SCALE))
     return ((x - mean) / scale).contiguous(memory_format=torch.channels_last)
 
