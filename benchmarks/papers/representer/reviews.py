@@ -13,8 +13,8 @@ from skattrib import LinearHead, RepresenterExplainer
 from skattrib.metrics import class_detection_score, faithfulness, mislabel_detection_score
 from skattrib.planting import flip_labels
 
-N, N_TEST, N_WORDS, LENGTH = 5000, 2000, 6000, 120
-EPOCHS, BATCH, RATE = 5, 50, 2e-3
+N, N_TEST, N_WORDS, LENGTH = 3000, 1000, 4000, 80
+EPOCHS, BATCH, RATE = 4, 50, 3e-3
 FLIPPED = 0.1
 
 
