@@ -12,6 +12,7 @@ import numpy as np
 from dask.delayed import delayed
 from dask.utils import funcname, parse_bytes, parse_timedelta
 from distributed import Client, KilledWorker, futures_of, get_client, get_worker, worker_client
+from distributed.comm import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
 # rows and what is made of them stay in the workers' memory up to this share of it: dask begins to
@@ -143,7 +144,7 @@ def gather(tasks, what):
                     f"workers died again and again while {what}, most likely for want of memory: "
                     "give X smaller chunks of rows (X.rechunk), or the workers more memory"
                 ) from error
-            if isinstance(error, CancelledError):
+            if isinstance(error, (CancelledError, CommClosedError)):
                 raise _lost(what) from error
             raise
 
