@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import sys
 from html.parser import HTMLParser
 
@@ -25,13 +26,16 @@ from scipy import sparse
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
 
 from skattrib import (
     DualViewExplainer,
@@ -544,7 +548,7 @@ def test_pipelines_searches_and_frozen_ones():
 @pytest.mark.parametrize(
     ("estimator", "words"),
     [
-        (LogisticRegression(), "got LogisticRegression. Fit an explainer"),
+        (LogisticRegression(), "got LogisticRegression. Explain it as it is"),
         (make_pipeline(StandardScaler(), LogisticRegression()), "Pipeline that ends in Logistic"),
         (DualViewExplainer, "the class DualViewExplainer: give an instance"),
         (None, "got NoneType"),
@@ -633,3 +637,18 @@ def test_leverage_and_self_influence_are_not_computed():
     influence = InfluenceExplainer(leverage_correction=False).fit(X_train, y)
     explain(influence, X)._repr_html_()
     assert not {"leverage_", "self_influence_"} & set(vars(influence))
+
+
+@pytest.mark.parametrize(
+    "model, remedy",
+    [
+        (MLPClassifier(), "MLPExplainer(FrozenEstimator(model))"),
+        (LogisticRegression(), "InfluenceExplainer(FrozenEstimator(model))"),
+        (RandomForestClassifier(), "make_pipeline(LeafFeatures(FrozenEstimator(model))"),
+        (make_pipeline(HistGradientBoostingClassifier()), "LeafFeatures"),
+        (SVC(), "such as make_pipeline(..., DualViewExplainer())"),
+    ],
+)
+def test_models_that_are_no_explainers_are_told_what_to_write(model, remedy):
+    with pytest.raises(TypeError, match=re.escape(remedy)):
+        explain(model, [[1.0]])

@@ -115,7 +115,7 @@ def write_tables(paper, results, page):
 def main(arguments=None):
     """The command line."""
     names = [found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    papers = sorted(set(names) - {"__main__", "data"})
+    papers = sorted(name for name in names if name[0] != "_" and name != "data")
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.papers",
         description=__doc__,

@@ -155,7 +155,7 @@ class DualViewExplainer(LazyDual, ClusterExplainer, explainers.DualViewExplainer
     def _part(light, X, codes, weight, state):
         part = copy(light)
         part.dual_coef_, part.support_ = state
-        part.support_vectors_, part.n_samples_fit_ = X[part.support_], len(X)
+        part.support_vectors_, part.n_samples_fit_ = X[part.support_], X.shape[0]
         return part
 
     def _moment_kernel(self):
@@ -167,7 +167,7 @@ class DualViewExplainer(LazyDual, ClusterExplainer, explainers.DualViewExplainer
         training = self._cluster.training
         sizes = np.diff(np.searchsorted(self.support_, [*training.starts, training.n]))
         rows, width = self._ask("support_vectors_"), (training.d,)
-        return rows_of_blocks(rows, sizes, width, training.dtype)
+        return rows_of_blocks(rows, sizes, width, training.dtype, training.sparse)
 
     def decision_error_bound(self, X, target=None):
         """See `skattrib.DualViewExplainer`; a dask array for dask rows."""

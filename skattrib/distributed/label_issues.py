@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import logits
 from .._arrays.checks import codes_of
-from ._chunks import blocks_of, check_chunks, pieces
+from ._chunks import blocks_of, check_chunks, fetched, pieces
 from ._cluster import gather, share, task
 from ._explainer import ClusterExplainer
 from ._parts import checked_rows
@@ -133,7 +133,7 @@ def _votes(explainer, X, labels, n_neighbors, sizes):
         raise ValueError(f"n_neighbors must be an integer in 1..{n - 1}; got {n_neighbors!r}")
     tasks = [task(codes_of, part, explainer.classes_, "label of y") for part in labels]
     codes = np.concatenate(gather(tasks, "fetching labels"))
-    near = np.asarray(explainer.top_k(X, int(n_neighbors) + 1)[1])
+    near = fetched(explainer.top_k(X, int(n_neighbors) + 1)[1], "looking for proponents")
     near = codes[_without_self(near, np.arange(n))]
     votes = np.zeros((n, len(explainer.classes_)))
     np.add.at(votes, (np.arange(n)[:, None], near), 1 / n_neighbors)

@@ -88,11 +88,17 @@ class SimilarityExplainer(ClusterExplainer, explainers.SimilarityExplainer):
     @staticmethod
     def _part(light, X, codes, weight, state):
         part = copy(light)
-        part._fit_X, part._fit_codes, part.n_samples_fit_ = X, codes, len(X)
+        part._fit_X, part._fit_codes, part.n_samples_fit_ = X, codes, X.shape[0]
         return part
 
     def _class_counts(self):
         return self._fit_counts
+
+    def _check_question(self, question):
+        if self._fit_metric == "euclidean":
+            raise ValueError(
+                "decompose and directions are for metric 'dot' or 'cosine': a distance is no sum"
+            )
 
     def predict(self, X):
         """See `skattrib.SimilarityExplainer`; a dask array for dask rows."""

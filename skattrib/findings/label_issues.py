@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._arrays import count, logits, take
 from .._arrays.checks import (
     canonical_csr,
+    check_here,
     check_plain,
     check_same_rows,
     codes_of,
@@ -257,6 +258,11 @@ def find_label_issues(
         explainer, X, y = None, explainer, X
     if X is None or y is None:
         raise ValueError("give find_label_issues(X, y), or (explainer, X, y)")
+    remedy = (
+        "give {name}.compute(), or to skattrib.distributed.find_label_issues with an explainer of "
+        "skattrib.distributed"
+    )
+    check_here(remedy, X=X, y=y, ids=ids)
     if explainer is not None:
         issues = _judged_by(explainer, X, y, ids, k, n_neighbors)
     else:

@@ -19,7 +19,7 @@ from ._fidelity import completeness_error, faithfulness
 from ._maps import conservation, deletion, insertion
 from ._mislabels import mislabel_detection_curve, mislabel_detection_score
 from ._selection import sparsity, stability, top_k_cardinality, top_k_overlap
-from ._supports import data_removal_support, mislabel_support
+from ._supports import data_removal_support, mending_support, mislabel_support
 
 __all__ = [
     "class_detection_score",
@@ -35,6 +35,7 @@ __all__ = [
     "insertion",
     "leave_one_out_agreement",
     "linear_datamodeling_score",
+    "mending_support",
     "mislabel_detection_curve",
     "mislabel_detection_score",
     "mislabel_support",
