@@ -48,22 +48,27 @@ def _mean(found):
 
 def cifar10n(results):
     """Areas, precision and accuracies on human labels, means over the seeds that were run."""
+
+    def means(noise, kind, *path):
+        found = []
+        for seed in range(cifar.SEEDS):
+            value = values(results, f"cifar10n-{noise}-{seed}-{kind}")
+            for key in path:
+                value = value.get(key, {})
+            found += [value] if value != {} else []
+        return float(np.mean(found)) if found else None
+
     rows = [["all rows"]]
-    names = ["right labels known", *NETWORKS]
-    rows += [[name] for name in names]
     for noise in cifar.NOISES:
-        cells = [values(results, f"cifar10n-{noise}-{seed}") for seed in range(cifar.SEEDS)]
-        cells = [cell for cell in cells if cell]
-        full = np.mean([cell["full"] for cell in cells]) if cells else None
-        rows[0] += ["", "", None if full is None else float(full)]
-        for row, name in zip(rows[1:], names, strict=True):
-            for key in ("auc", "precision", "accuracy"):
-                found = [cell["methods"][name].get(key) for cell in cells]
-                known = [one for one in found if one is not None]
-                row.append(float(np.mean(known)) if known else ("–" if cells else None))
-    columns = [
-        f"{key}, {noise}" for noise in cifar.NOISES for key in ("AUC", "precision", "accuracy")
-    ]
+        rows[0] += ["", "", means(noise, "ranking", "full")]
+    for name in ["right labels known", *NETWORKS]:
+        rows.append([name])
+        for noise in cifar.NOISES:
+            again = means(noise, "removal", "methods", name, "accuracy")
+            rows[-1] += [means(noise, "ranking", "methods", name, k) for k in ("auc", "precision")]
+            rows[-1].append("–" if name in cifar.RANKED_ONLY else again)
+    keys = "AUC", "precision", "accuracy"
+    columns = [f"{key}, {noise}" for noise in cifar.NOISES for key in keys]
     return markdown(["method", *columns], rows)
 
 
