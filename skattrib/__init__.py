@@ -1,5 +1,6 @@
 """Which training rows made the model say this, by how much, and through which features."""
 
+from ._arrays.row_blocks import RowBlocks
 from ._svm.crammer_singer import instruction_set
 from .comparison import compare_explainers
 from .explainers import (
@@ -38,6 +39,7 @@ __all__ = [
     "MLPExplainer",
     "RepresenterExplainer",
     "RepresenterRegressor",
+    "RowBlocks",
     "SimilarityExplainer",
     "TRAKExplainer",
     "compare_explainers",

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._arrays import batches, full, products
+from .._arrays import batches, full, products, row_batches
 from .._arrays.checks import check_plain
 from .._arrays.outputs import label_directions
 from ._scoring_kernels import repeat, scatter, update_top
@@ -202,7 +202,7 @@ class DualKernel(Kernel):
         """sum_j weights_j v_j (x_j, bias), (K, d + 1)."""
         V = target.as_weights(self.dual.shape[0]) * weights[:, None]
         total = np.zeros((V.shape[1], X.shape[1]))
-        for rows in batches(X.shape[0], 4096):
+        for rows in row_batches(X):
             total += safe_sparse_dot(V[rows].T, X[rows].astype(np.float64), dense_output=True)
         return np.column_stack([total, self.bias * V.sum(axis=0)])
 
@@ -210,7 +210,7 @@ class DualKernel(Kernel):
         """The sum over test rows that have this moment."""
         total, shift = moment[:, :-1], moment[:, -1]
         out = np.zeros(self.n_samples)
-        for columns in batches(len(self.support), 4096):
+        for columns in row_batches(self.vectors):
             vectors = self.vectors[columns].astype(np.float64)
             scores = safe_sparse_dot(vectors, total.T, dense_output=True) + shift
             dual = self.dual[:, columns]
