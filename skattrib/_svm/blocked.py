@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from .._arrays.row_blocks import BLOCK
 from ._crammer_singer import LANES, Problem
 from .duals import aligned_zeros
+
+
+# rows of a block at most: their duals are copied
+MOST_ROWS = 2**16
 
 
 class HeldRows:
@@ -12,7 +15,7 @@ class HeldRows:
 
     def __init__(self, X):
         self.X = X
-        self.most = max(1, BLOCK // (X.shape[1] * X.dtype.itemsize))
+        self.most = min(X.height(), MOST_ROWS)
         self.ids = np.empty(0, dtype=np.int32)
         self.x = None
 
@@ -115,6 +118,8 @@ class BlockedKernels:
                 self.used = max(self.used, int(ends.max()))
             kept[n_kept : n_kept + more] = self.held.ids[left[:more]]
             done, n_kept, gap = done + visited, n_kept + more, gap + part
+            # the next block is read without this one beside it
+            del problem, copied
             if visited < len(piece):
                 break
         return done, n_kept, gap
@@ -123,18 +128,20 @@ class BlockedKernels:
         """See `Problem`."""
         gap = 0.0
         for piece, at in self._placed(rows):
-            problem, place, _ = self._problem(piece)
+            problem, place, copied = self._problem(piece)
             part = np.empty(len(piece), dtype=np.float32)
             gap += problem.score(place, part)
             slack[at] = part
+            del problem, copied
         return gap
 
     def weights(self, rows, sign, w, b):
         """See `Problem`."""
         total = 0.0
         for piece, _ in self._placed(rows):
-            problem, place, _ = self._problem(piece)
+            problem, place, copied = self._problem(piece)
             total += problem.weights(place, sign, w, b)
+            del problem, copied
         return total
 
     def _placed(self, rows):
