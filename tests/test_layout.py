@@ -19,6 +19,8 @@ FLOORS = {
     # arrays, checks; csrc
     "_arrays._csr": -2,
     "_arrays.checks": -1,
+    "_arrays.row_files": -3,
+    "_arrays.row_blocks": -2,
     "_arrays.operations": -1,
     "_arrays.outputs": -1,
     "_arrays.progress": -1,
@@ -29,10 +31,11 @@ FLOORS = {
     # solvers as functions of arrays
     "_svm": 0,
     "_svm.duals": 1,
+    "_svm.blocked": 2,
     "_svm.row_blocks": 0,
     "_svm.factors": 1,
     "_svm.newton_system": 2,
-    "_svm.problem": 2,
+    "_svm.problem": 2.5,
     "_svm.search": 3,
     "_svm.ascent": 4,
     "_svm.proximal": 4,

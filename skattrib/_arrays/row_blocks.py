@@ -16,7 +16,7 @@ from .row_files import (
     row_groups,
 )
 
-__all__ = ["Changed", "RowBlocks", "in_files", "kept_rows", "on_disk"]
+__all__ = ["Changed", "RowBlocks", "in_files", "kept_rows", "on_disk", "swept"]
 
 # bytes of a block of rows as they are worked on
 BLOCK = 2**25
@@ -166,7 +166,8 @@ class RowBlocks:
         begin = X.offset - X.offset % ALLOCATIONGRANULARITY
         offset = begin + X.ctypes.data - np.frombuffer(held, np.uint8).ctypes.data
         rows = cls([ArrayFile(path, int(offset), X.shape, X.dtype)])
-        rows.map = np.asarray(X)
+        if rows.dtype == X.dtype:
+            rows.map = np.asarray(X)
         return rows
 
     @staticmethod
@@ -176,7 +177,7 @@ class RowBlocks:
         Parameters
         ----------
         *folders : paths
-            In the place of those named before. What is found counts only if its content is the same.
+            In the place of those named before. What is found there must have the same content.
         """
         FOLDERS[:] = [os.path.abspath(folder) for folder in folders]
 
@@ -222,7 +223,6 @@ class RowBlocks:
         rows = np.asarray(rows)
         other._rows = rows if self._rows is None else self._rows[rows]
         other.shape = len(rows), self.shape[1]
-        other.map = None
         return other
 
     def __getitem__(self, key):
@@ -273,6 +273,9 @@ class RowBlocks:
         return other
 
     def _range(self, first, stop):
+        if self.map is not None:
+            self._files[0].check()
+            return self.map[first:stop]
         out = np.empty((stop - first, self.shape[1]), self.dtype)
         k = bisect_right(self._starts, first) - 1
         done = 0
@@ -287,6 +290,9 @@ class RowBlocks:
     def _gathered(self, rows):
         if self._rows is not None:
             rows = self._rows[rows]
+        if self.map is not None:
+            self._files[0].check()
+            return self.map[rows]
         increasing = len(rows) < 2 or bool((np.diff(rows) >= 0).all())
         order = None if increasing else np.argsort(rows, kind="stable")
         ordered = rows if order is None else rows[order]
@@ -304,6 +310,13 @@ class RowBlocks:
         back[order] = np.arange(len(order))
         return out[back]
 
+    def in_file_of(self, array):
+        """Whether an array is a map of a file of rows."""
+        path = getattr(array, "filename", None)
+        return path is not None and any(
+            os.path.exists(own) and os.path.samefile(own, path) for own in self.paths
+        )
+
     def survey(self):
         """The largest absolute value of all files, each read once, as it is from now on.
 
@@ -318,8 +331,7 @@ class RowBlocks:
         for file, start in zip(self._files, self._starts[:-1], strict=True):
             file.check()
 
-            def refuse(row, file=file, start=start):
-                values = self._range(start + row, start + row + 1)[0]
+            def refuse(row, values, file=file, start=start):
                 what = "missing values (NaN)" if np.isnan(values).any() else "infinite values"
                 raise ValueError(
                     f"{file.where(row)} has {what}, row {start + row} of X: impute them, or leave "
@@ -360,6 +372,11 @@ def on_disk(X):
     """Memory maps as rows in files; all else as it is."""
     found = RowBlocks.of_map(X) if isinstance(X, np.memmap) else None
     return X if found is None else found
+
+
+def swept(X):
+    """Rows in files as those that are swept: as mapped, or in memory if one block holds them."""
+    return X[:] if X.nbytes <= (BLOCK if X.map is None else MAPPED) else X
 
 
 def kept_rows(X, rows):

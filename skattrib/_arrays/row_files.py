@@ -1,4 +1,4 @@
-"""Files of rows: what is accepted, parts of them read into arrays, and what tells that they changed."""
+"""Files of rows: what is accepted, parts read into arrays, and what tells that they changed."""
 
 import os
 import zlib
@@ -11,8 +11,8 @@ CHUNK, GAP = 2**22, 2**15
 # bytes of a row group, which is decoded as a whole
 LARGEST_GROUP = 2**30
 
-KINDS = (np.float16, np.float32, np.float64)
-# places of exponent and mantissa of a float16, moved to those of a float32, but for a power of two
+# NumPy widens float16 one by one; its bits, moved to where a float32 has them, are a power of two
+# away
 HALF_BITS, HALF_SCALE = np.int32(-0x70002000), np.float32(2.0**112)
 PIECE = 2**15
 
@@ -188,7 +188,10 @@ class ArrayFile(RowFile):
                     a = end
 
     def survey(self, problem):
-        """Largest absolute value, in one pass that finds the CRC too; `problem(row)` for no number."""
+        """Largest absolute value, in one pass that finds the CRC too.
+
+        `problem(row, values)` is called for a row with one that is no number.
+        """
         found, largest, position = 0, 0.0, 0
         begin, end = self.offset, self.offset + self.n * self.row_bytes
         step = max(1, CHUNK // max(self.row_bytes, 1)) * self.row_bytes
@@ -204,8 +207,8 @@ class ArrayFile(RowFile):
                     part = part.view(self.dtype).reshape(-1, self.width)
                     size = largest_of(part)
                     if not size < np.inf:
-                        bad = np.flatnonzero(~np.isfinite(part).all(axis=1))[0]
-                        problem((position - begin) // self.row_bytes + int(bad))
+                        bad = int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])
+                        problem((position - begin) // self.row_bytes + bad, part[bad])
                     largest = max(largest, size)
         self.crc = found
         return largest
@@ -237,11 +240,12 @@ class RowGroup(RowFile):
         return DECODED["rows"]
 
     def survey(self, problem):
-        """Largest absolute value; `problem(row)` for a row with one that is no number."""
+        """Largest absolute value; `problem(row, values)` for a row with one that is no number."""
         rows = self._decoded()
         size = largest_of(rows) if rows.size else 0.0
         if not size < np.inf:
-            problem(int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0]))
+            bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+            problem(bad, rows[bad])
         if self.crc is None:
             self.crc = self.checksum()
         return size
@@ -320,10 +324,7 @@ def decoded(path, group, column, width, before):
     if lists.null_count:
         bad = int(np.flatnonzero(~lists.is_valid().to_numpy(zero_copy_only=False))[0])
         raise ValueError(f"row {before + bad} of {where} is missing: drop such rows")
-    if fixed:
-        lengths = np.full(n, kind.list_size)
-    else:
-        lengths = np.diff(lists.offsets.to_numpy())
+    lengths = np.full(n, kind.list_size) if fixed else np.diff(lists.offsets.to_numpy())
     width = int(lengths[0]) if width is None and n else width or 0
     if (lengths != width).any():
         bad = int(np.flatnonzero(lengths != width)[0])
@@ -341,7 +342,7 @@ def decoded(path, group, column, width, before):
 
 
 def convert(rows, out):
-    """Copies rows into `out` of another float type; finite float16 numbers quickly."""
+    """Copies rows into `out` of another float type."""
     half = rows.dtype == np.float16 and rows.dtype.isnative and out.dtype == np.float32
     if not (half and rows.flags.c_contiguous and out.flags.c_contiguous):
         out[...] = rows
@@ -349,8 +350,12 @@ def convert(rows, out):
     bits, flat = rows.reshape(-1).view(np.int16), out.reshape(-1)
     wide = flat.view(np.int32)
     for k in range(0, len(bits), PIECE):
-        part = wide[k : k + PIECE]
-        part[:] = bits[k : k + PIECE]
+        part, narrow = wide[k : k + PIECE], bits[k : k + PIECE]
+        if (narrow & np.int16(0x7FFF)).max(initial=0) >= 0x7C00:
+            # infinite values and NaN
+            flat[k : k + PIECE] = narrow.view(np.float16)
+            continue
+        part[:] = narrow
         part <<= 13
         part &= HALF_BITS
         flat[k : k + PIECE] *= HALF_SCALE

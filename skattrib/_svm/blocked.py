@@ -5,7 +5,6 @@ import numpy as np
 from ._crammer_singer import LANES, Problem
 from .duals import aligned_zeros
 
-
 # rows of a block at most: their duals are copied
 MOST_ROWS = 2**16
 
@@ -64,9 +63,7 @@ class BlockedKernels:
         """See `Problem`."""
         self.beta, self.packed = beta, None
 
-    def set_packed_duals(
-        self, start, count, room, classes, values, used, scratch, scratch_class
-    ):
+    def set_packed_duals(self, start, count, room, classes, values, used, scratch, scratch_class):
         """See `Problem`."""
         self.beta, self.packed = None, (start, count, room)
         self.pool, self.used, self.scratch = (classes, values), used, (scratch, scratch_class)

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._arrays.checks import canonical_csr, check_plain, plain_array
-from .._arrays.row_blocks import BLOCK, MAPPED, in_files
+from .._arrays.row_blocks import in_files, swept
 from ._crammer_singer import LANES, Problem
 from .blocked import BlockedKernels, HeldRows
 from .duals import aligned_zeros, merge_repeated
@@ -174,9 +174,7 @@ class SVMProblem:
 
 def _checked_rows(X):
     if in_files(X):
-        if X.nbytes <= BLOCK:
-            return X[:]
-        return X if X.map is None or X.nbytes > MAPPED or X.map.dtype != X.dtype else X.map
+        return swept(X)
     if not (sp.issparse(X) or isinstance(X, np.ndarray)):
         raise TypeError(f"X must be an array or a CSR matrix, got {type(X).__name__}")
     check_plain(X, "X")

@@ -26,6 +26,9 @@ class BaseExplainer(
     Subclasses set `n_samples_fit_`; what can be explained, `_check_target` says.
     """
 
+    # whether rows may lie in files, to be read a block at a time
+    _reads_files = False
+
     @abstractmethod
     def _kernel(self) -> _scoring.Kernel: ...
 

@@ -10,8 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, logits, squared_norms, total_variance, variance_scale
 from .._arrays.checks import check_estimator, plain_array
-from .._arrays.row_blocks import kept_rows
 from .._arrays.outputs import OUTPUTS, output_weights
+from .._arrays.row_blocks import kept_rows
 from . import _scoring
 from ._base import BaseExplainer
 from ._classifier import ClassifierExplainer

@@ -10,6 +10,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from .._arrays import batches, full, products, row_batches
 from .._arrays.checks import check_plain
 from .._arrays.outputs import label_directions
+from .._arrays.row_blocks import in_files
 from ._scoring_kernels import repeat, scatter, update_top
 
 # a block is at most this many test rows x training rows: it stays in the second-level cache
@@ -142,6 +143,8 @@ class Kernel(ABC):
                     values = self.values(X[group.rows[rows]], vectors)
                     coef = self.coefficients(group, rows, columns, X.dtype)
                     yield group, rows, columns, coef, values
+                # the next are read without these beside them
+                del vectors
 
     def aggregate(self, X, target, weights):
         """sum_j weights_j T[j, :] in float64; absent entries count nothing."""
@@ -322,7 +325,12 @@ def check_out(out, shape, read):
     if not (out.flags.writeable and out.flags.c_contiguous):
         raise ValueError("out must be writeable and in C order")
     parts = [part.data if sp.issparse(part) else part for part in read]
-    if any(isinstance(part, np.ndarray) and np.may_share_memory(out, part) for part in parts):
+    if any(
+        part.in_file_of(out)
+        if in_files(part)
+        else isinstance(part, np.ndarray) and np.may_share_memory(out, part)
+        for part in parts
+    ):
         raise ValueError(
             "out shares memory with X or the training rows, which are read while it is written: "
             "give an array of its own"

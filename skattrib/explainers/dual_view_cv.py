@@ -160,6 +160,7 @@ class DualViewExplainerCV(DualViewExplainer):
     (5, 10)
     """
 
+    _reads_files = False
     _parameter_constraints: dict = {
         "Cs": [Interval(Integral, 1, 10_000, closed="both"), "array-like", None],
         "cv": ["cv_object"],

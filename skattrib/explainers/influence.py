@@ -203,6 +203,7 @@ class InfluenceExplainer(SoftmaxExplainer):
     (285,)
     """
 
+    _reads_files = True
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],

@@ -6,7 +6,8 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays import decision, squared_norms
+from .._arrays import decision, row_batches, squared_norms
+from .._arrays.row_blocks import in_files
 from .._softmax.newton import softmax_regression
 from ._heads import DualExplainer, SoftmaxExplainer, frozen, scaled_penalty
 from ._validation import (
@@ -126,6 +127,7 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     array([[0, 0, 0]])
     """
 
+    _reads_files = True
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
@@ -192,6 +194,8 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         X, codes = check_training_data(self, X, y, classes)
         K = len(self.classes_)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
+        # memory maps of float32 and float64 go to the model as they came
+        given = X if in_files(given) or getattr(given, "dtype", None) == np.float16 else given
         q = np.eye(K)[codes] if model is None else self._probabilities(model, given)
         self.C_, size = scaled_penalty(self.C, X, weight)
         found = softmax_regression(
@@ -247,6 +251,9 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
             self.coef_, self.intercept_ = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
 
     def _probabilities(self, model, X):
+        if in_files(X):
+            parts = [self._probabilities(model, X[rows]) for rows in row_batches(X)]
+            return np.concatenate(parts)
         q = np.asarray(model.predict_proba(X), dtype=np.float64)
         order = np.argsort(model.classes_)
         if q.ndim != 2 or q.shape[1] != len(order):
