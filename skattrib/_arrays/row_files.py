@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 # bytes of a file that are read together, and such as are read through rather than jumped over
-CHUNK, GAP = 2**22, 2**15
+CHUNK, GAP = 2**21, 2**15
 # bytes of a row group, which is decoded as a whole
 LARGEST_GROUP = 2**30
 
@@ -198,9 +198,10 @@ class ArrayFile(RowFile):
         with open(self.path, "rb", buffering=0) as file:
             # what is before rows and after them, and rows in whole ones
             edges = [0, *range(begin, end, step or 1), end, max(end, self.seen[0])]
+            buffer = np.empty(max(np.diff(edges), default=0), np.uint8)
             for position, stop in zip(edges, edges[1:], strict=False):
                 file.seek(position)
-                part = np.empty(stop - position, np.uint8)
+                part = buffer[: stop - position]
                 self._fill(file, part)
                 found = zlib.crc32(part, found)
                 if begin <= position < end and len(part):
