@@ -155,8 +155,8 @@ FLOORS = {
     "findings.explaining": 17,
     "findings": 18,
     # rows on a cluster
+    "distributed._cluster": 11,
     "distributed._chunks": 12,
-    "distributed._cluster": 12,
     "distributed._rows": 13,
     "distributed._parts": 14,
     "distributed._candidates": 14,

@@ -36,12 +36,13 @@ class Candidates:
     def __init__(self, training):
         self.training = training
         self.rows = np.empty(0, dtype=np.int64)
-        self.X = np.empty((0, training.d), dtype=training.dtype)
+        empty = sp.csr_array if training.sparse else np.empty
+        self.X = empty((0, training.d), dtype=training.dtype)
         self.codes, self.weight = np.empty(0, dtype=np.intp), np.empty(0)
         self.dual = None
 
         # a copy is made when more are taken in
-        self.size = 2 * training.d * training.dtype.itemsize + SOLVER
+        self.size = 2 * training.row_bytes + SOLVER
 
     def check_room(self, more, limit):
         """Refuses more rows than memory holds."""
@@ -63,11 +64,7 @@ class Candidates:
         self.check_room(len(new), limit)
         X, codes, weight = self.training.take(new, "fetching candidate rows")
         order = np.argsort(np.concatenate([self.rows, new]), kind="stable")
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        both = np.empty((len(order), X.shape[1]), dtype=X.dtype)
-        both[place[: len(self.rows)]], both[place[len(self.rows) :]] = self.X, X
-        self.X = both
+        self.X = _merged(self.X, X, order)
         if self.dual is not None:
             none = sp.csr_array((len(new), self.dual.shape[1]))
             self.dual = sp.csr_array(sp.vstack([sp.csr_array(self.dual), none]))[order]
@@ -85,6 +82,17 @@ class Candidates:
             mask[self.rows[lower:upper] - start] = True
             out.append(np.packbits(mask))
         return out
+
+
+def _merged(X, more, order):
+    """Rows of both in an order."""
+    if sp.issparse(X):
+        return sp.csr_array(sp.vstack([X, more], format="csr"))[order]
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    both = np.empty((len(order), X.shape[1]), dtype=X.dtype)
+    both[place[: len(X)]], both[place[len(X) :]] = X, more
+    return both
 
 
 def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start=None, **options):
@@ -183,7 +191,7 @@ def _rough(training, C, sample, max_iter, options):
     share = training.weight[0] / weight.sum() if weight.any() else 0.0
     if not 0 < share < np.inf:
         # none has weight: all rows have losses
-        weight, share = np.ones(len(X)), 1.0
+        weight, share = np.ones(X.shape[0]), 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return crammer_singer(
@@ -242,9 +250,9 @@ def _twins(candidates):
 def lost_by(X, codes, weight, head, mask):
     """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
     coef, intercept, near = head
-    outside = (np.unpackbits(mask, count=len(X)) == 0) & (weight > 0)
-    loss = np.zeros(len(X))
-    for rows in batches(len(X), 4096):
+    outside = (np.unpackbits(mask, count=X.shape[0]) == 0) & (weight > 0)
+    loss = np.zeros(X.shape[0])
+    for rows in batches(X.shape[0], 4096):
         scores = X[rows].astype(np.float64, copy=False) @ coef.T + intercept
         each, own = np.arange(len(scores)), codes[rows]
         label = scores[each, own]
@@ -256,5 +264,5 @@ def lost_by(X, codes, weight, head, mask):
 
 def rows_with(X, codes, weight, keys, mask):
     """Rows of positive weight outside the mask that have one of these keys."""
-    outside = (np.unpackbits(mask, count=len(X)) == 0) & (weight > 0)
+    outside = (np.unpackbits(mask, count=X.shape[0]) == 0) & (weight > 0)
     return np.flatnonzero(outside & np.isin(keys_of(X, codes), keys))

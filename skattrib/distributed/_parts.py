@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
+from ..explainers import _scoring
 from ._rows import plain_rows
 
 
@@ -92,12 +93,9 @@ def of_pairs(explainer, start, question, test, tests, rows, *side):
     return found if sp.issparse(found) else found[:, 0]
 
 
-def placed(found, places, shape, dtype):
-    """What partitions have found of pairs at their places, (m, k, d)."""
-    out = np.zeros((shape[0] * shape[1], shape[2]), dtype=dtype)
-    for block, here in zip(found, places, strict=True):
-        out[here] = block
-    return out.reshape(shape)
+def placed(found, places, shape, X):
+    """What partitions have found of pairs with test rows at their places; see `_scoring`."""
+    return _scoring.of_pairs(zip(places, found, strict=True), shape, X[0])
 
 
 def codes_at(codes, start, best):

@@ -216,8 +216,10 @@ class DatamodelExplainer(_RefitExplainer):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skattrib import DatamodelExplainer
     >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
     >>> explainer = DatamodelExplainer(n_subsets=20, random_state=0).fit(X, y)
     >>> explainer.attribute(X[:2]).shape
     (2, 150)
