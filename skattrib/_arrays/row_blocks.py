@@ -16,7 +16,7 @@ from .row_files import (
     row_groups,
 )
 
-__all__ = ["Changed", "RowBlocks", "in_files", "kept_rows", "on_disk", "swept"]
+__all__ = ["Changed", "RowBlocks", "in_files", "in_one_piece", "kept_rows", "on_disk", "swept"]
 
 # bytes of a block of rows as they are worked on
 BLOCK = 2**25
@@ -374,9 +374,14 @@ def on_disk(X):
     return X if found is None else found
 
 
+def in_one_piece(X):
+    """Whether rows in files are so few that they are worked on as if they were in memory."""
+    return X.nbytes <= (BLOCK if X.map is None else MAPPED)
+
+
 def swept(X):
     """Rows in files as those that are swept: as mapped, or in memory if one block holds them."""
-    return X[:] if X.nbytes <= (BLOCK if X.map is None else MAPPED) else X
+    return X[:] if in_one_piece(X) else X
 
 
 def kept_rows(X, rows):

@@ -153,7 +153,7 @@ class DualForm(BaseExplainer):
         self.support_ = np.flatnonzero(alpha.any(axis=1))
         everything = len(self.support_) == X.shape[0]
         self.support_vectors_ = X if everything else kept_rows(X, self.support_)
-        self.dual_coef_ = np.ascontiguousarray(alpha[self.support_].T)
+        self.dual_coef_ = np.ascontiguousarray((alpha if everything else alpha[self.support_]).T)
 
     def _logit_dual(self):
         """Coefficients of all outputs, (K, n_support)."""

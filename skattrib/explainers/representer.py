@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, row_batches, squared_norms
 from .._arrays.row_blocks import in_files
+from .._softmax.file_loss import labels_as_targets
 from .._softmax.newton import softmax_regression
 from ._heads import DualExplainer, SoftmaxExplainer, frozen, scaled_penalty
 from ._validation import (
@@ -196,7 +197,9 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
         # memory maps of float32 and float64 go to the model as they came
         given = X if in_files(given) or getattr(given, "dtype", None) == np.float16 else given
-        q = np.eye(K)[codes] if model is None else self._probabilities(model, given)
+        q = labels_as_targets(X, codes, K)
+        if model is not None:
+            q = self._probabilities(model, given)
         self.C_, size = scaled_penalty(self.C, X, weight)
         found = softmax_regression(
             X,
@@ -209,7 +212,8 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
             max_iter=self.max_iter,
             verbose=self.verbose,
         )
-        alpha = self.C_ * found.residuals
+        alpha = found.residuals
+        alpha *= self.C_
         if model is not None:
             z = decision(X, found.coef, found.intercept)
             self._keep_correlation(_correlation(np.log(np.maximum(q, SMALLEST)), z))
