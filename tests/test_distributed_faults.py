@@ -18,6 +18,7 @@ pytest.importorskip("distributed")
 import dask
 import dask.array as da
 from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
 from distributed.core import Status
 
 from skattrib import LinearHead, distributed
@@ -218,6 +219,18 @@ def test_a_lost_cluster_is_named_and_rows_are_found_on_the_next(alone, elsewhere
     with alone.as_current():
         for one, other in zip(explainer.top_k(X[:3]), expected, strict=True):
             assert_array_equal(one, other)
+
+
+def test_a_scheduler_that_goes_while_it_sends_results_is_lost_too(alone, monkeypatch):
+    async def cut(client, futures):
+        raise CommClosedError("in the middle of a message")
+
+    explainer = distributed.SimilarityExplainer()
+    with alone.as_current():
+        explainer.fit(rows(), y)
+        monkeypatch.setattr(_cluster, "_results", cut)
+        with pytest.raises(RuntimeError, match="the cluster was lost"):
+            explainer.top_k(X[:3])
 
 
 def test_without_a_client_one_is_started_here(monkeypatch):

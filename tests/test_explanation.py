@@ -548,7 +548,7 @@ def test_pipelines_searches_and_frozen_ones():
 @pytest.mark.parametrize(
     ("estimator", "words"),
     [
-        (LogisticRegression(), "got LogisticRegression. Fit an explainer"),
+        (LogisticRegression(), "got LogisticRegression. Explain it as it is"),
         (make_pipeline(StandardScaler(), LogisticRegression()), "Pipeline that ends in Logistic"),
         (DualViewExplainer, "the class DualViewExplainer: give an instance"),
         (None, "got NoneType"),

@@ -12,6 +12,7 @@ import numpy as np
 from dask.delayed import delayed
 from dask.utils import funcname, parse_bytes, parse_timedelta
 from distributed import Client, KilledWorker, futures_of, get_client, get_worker, worker_client
+from distributed.comm import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
 # rows and what is made of them stay in the workers' memory up to this share of it: dask begins to
@@ -19,8 +20,9 @@ from distributed.system import MEMORY_LIMIT
 HELD = 0.3
 # how many results one task of a sum adds up
 WIDTH = 8
-# bytes that one block of attributions may have on a worker
-BLOCK = 2**27
+# bytes that one block of attributions may have on a worker, and that all results of a pass may
+# have; of the latter at most this share of a worker's memory, which they may all be in
+BLOCK, FETCHED, FETCHED_SHARE = 2**27, 2**28, 0.1
 # seconds between looks at results that are waited for, and that an answer of a running scheduler
 # may take
 LOOK, ANSWER = 0.5, 5
@@ -97,6 +99,11 @@ def smallest_memory():
     return min(_memory(current_client()))
 
 
+def most_at_once():
+    """Bytes of results to be fetched at once."""
+    return int(min(FETCHED, FETCHED_SHARE * smallest_memory()))
+
+
 def _memory(client):
     """Bytes of each worker; infinite where no limit is set."""
     workers = _workers(client, _patience())
@@ -143,7 +150,7 @@ def gather(tasks, what):
                     f"workers died again and again while {what}, most likely for want of memory: "
                     "give X smaller chunks of rows (X.rechunk), or the workers more memory"
                 ) from error
-            if isinstance(error, CancelledError):
+            if isinstance(error, (CancelledError, CommClosedError)):
                 raise _lost(what) from error
             raise
 

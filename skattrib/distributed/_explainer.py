@@ -10,7 +10,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import batches
 from ..explainers import BaseExplainer
-from ._cluster import BLOCK, current_client, gather, hold, share, task, total
+from ._cluster import (
+    BLOCK,
+    current_client,
+    gather,
+    hold,
+    most_at_once,
+    share,
+    task,
+    total,
+)
 from ._lazy import Lazy
 from ._parts import against, answer, best_of, merged, named, of_pairs, weighted_sum
 from ._rows import TrainingRows, rows_of_blocks, training_rows
@@ -148,7 +157,10 @@ class ClusterExplainer(Lazy, BaseExplainer):
         elif not sparse:
             out = np.empty((X.shape[0], n), dtype=X.dtype)
         parts = [sp.csr_array((0, n), dtype=X.dtype)]
-        for rows, light, test in self._pieces(X, target, int(self._cluster.training.sizes.max())):
+        largest = int(self._cluster.training.sizes.max())
+        # what partitions send back stays below what is fetched at once
+        width = max(largest, n * BLOCK // max(1, most_at_once()))
+        for rows, light, test in self._pieces(X, target, width):
             tasks = self._ask("attribute", test, light=light)
             found = gather(tasks, "attributing to training rows")
             if sparse:

@@ -162,7 +162,7 @@ class Lazy:
             rows = indices[first : first + size].ravel()
             numbers = np.repeat(np.arange(size), k)
             found, places = self._ask_pairs(question, test, numbers, rows, *more)
-            tasks.append(task(placed, found, places, (size, k), test))
+            tasks.append(task(placed, found, places, (size, k, d), X.dtype))
             first += size
         if sp.issparse(X._meta):
             return rows_of_blocks(tasks, np.multiply(sizes, k), (d,), X.dtype, sparse=True)

@@ -3,7 +3,6 @@
 import numpy as np
 import scipy.sparse as sp
 
-from ..explainers import _scoring
 from ._rows import plain_rows
 
 
@@ -93,9 +92,14 @@ def of_pairs(explainer, start, question, test, tests, rows, *side):
     return found if sp.issparse(found) else found[:, 0]
 
 
-def placed(found, places, shape, X):
-    """What partitions have found of pairs with test rows at their places; see `_scoring`."""
-    return _scoring.of_pairs(zip(places, found, strict=True), shape, X[0])
+def placed(found, places, shape, dtype):
+    """What partitions have found of pairs at their places, (m, k, d), or CSR (m k, d)."""
+    if not found:
+        return np.zeros(shape, dtype=dtype)
+    order = np.argsort(np.concatenate(places))
+    if sp.issparse(found[0]):
+        return sp.csr_array(sp.vstack(found, format="csr"))[order]
+    return np.concatenate(found)[order].reshape(shape)
 
 
 def codes_at(codes, start, best):

@@ -12,10 +12,7 @@ from sklearn.utils.validation import assert_all_finite, column_or_1d
 from .._arrays import batches, row_keys, squared_norms, total_variance, variance_scale
 from .._arrays.checks import canonical_csr, check_plain, codes_of
 from ._chunks import blocks_of, check_chunks, pieces
-from ._cluster import gather, hold, share, task, total
-
-# bytes of rows that are fetched at once
-FETCHED = 2**28
+from ._cluster import gather, hold, most_at_once, share, task, total
 
 
 class TrainingRows:
@@ -81,8 +78,8 @@ class TrainingRows:
         return X, codes, weights
 
     def _at_once(self, parts):
-        """The parts in groups that the scheduler, through which they go, has memory for."""
-        most, group, n = FETCHED // self.row_bytes, [], 0
+        """The parts in groups that a worker, and the scheduler, have memory for."""
+        most, group, n = most_at_once() // self.row_bytes, [], 0
         for part in parts:
             if group and n + len(part[1]) > most:
                 yield group
