@@ -1,11 +1,12 @@
 """What do rows in files cost: time in bare products, memory beside them, and the gap, as n grows?
 
-Rows are float16 on disk: class means in groups, noise, rectified, as a network's last layer has them.
-Each fit has a process of its own, whose anonymous memory is looked at every 20 ms; files are in the
-page cache or not as the machine has room. A product is X W' with the rows of a block in float32, on
-the threads that BLAS is given, without reading. SKATTRIB_SCALE_FOLDER is where files go (by default
-a temporary folder), SKATTRIB_SCALE_ROWS the rows of the largest run shaped like ImageNet (default
-16,000; 2,048 features in float16 are 4 kB a row), SKATTRIB_SCALE_TOL its tolerance.
+Rows are float16 on disk: class means in groups, noise, rectified, like those of a network's last
+layer. Each fit has a process of its own, whose anonymous memory is looked at every 20 ms; files are
+in the page cache or not as the machine has room. A product is X W' with the rows of a block in
+float32, on the threads that BLAS is given, without reading. SKATTRIB_SCALE_FOLDER is where files go
+(by default a temporary folder), SKATTRIB_SCALE_ROWS the rows of the largest run shaped like
+ImageNet (default 16,000; 2,048 features in float16 are 4 kB a row), SKATTRIB_SCALE_TOL its
+tolerance.
 """
 
 import multiprocessing
