@@ -73,7 +73,10 @@ FLOORS = {
     "retraining._outputs": 2,
     "retraining": 3,
     # these stand aside, too
-    "planting": 1,
+    "planting._adversarial": 1,
+    "planting._labels": 1,
+    "planting._shortcuts": 2,
+    "planting": 3,
     "metrics._checks": 1,
     "metrics._intervals": 1,
     "metrics._correlations": 2,
@@ -81,6 +84,7 @@ FLOORS = {
     "metrics._agreement": 3,
     "metrics._curves": 3,
     "metrics._detection": 3,
+    "metrics._fairness": 3,
     "metrics._fidelity": 3,
     "metrics._maps": 3,
     "metrics._mislabels": 3,
@@ -152,8 +156,8 @@ FLOORS = {
     "findings.explaining": 17,
     "findings": 18,
     # rows on a cluster
+    "distributed._cluster": 11,
     "distributed._chunks": 12,
-    "distributed._cluster": 12,
     "distributed._rows": 13,
     "distributed._parts": 14,
     "distributed._candidates": 14,
@@ -166,6 +170,7 @@ FLOORS = {
     "distributed.similarity": 17,
     "distributed.label_issues": 17,
     "distributed": 18,
+    "comparison._baselines": 12,
     "comparison._study": 11,
     "comparison._metrics": 12,
     "comparison._compare": 13,
@@ -351,9 +356,39 @@ def test_imports_take_no_optional_package():
 import sys, sklearn.utils.fixes
 before = set(sys.modules)
 import {", ".join(ENTRIES)}
+from skattrib import *
 print(*set(sys.modules) - before, *sys.modules.keys() & {{"torch", "matplotlib"}})"""
     loaded = run(code)
     assert loaded >= set(ENTRIES) and loaded & set(OPTIONAL) == set()
+
+
+def test_the_package_costs_next_to_nothing_until_a_name_is_asked_for():
+    loaded = run("import sys, skattrib; print(*sys.modules)")
+    assert {name for name in loaded if name.startswith("skattrib.")} == set()
+    assert loaded & {"numpy", "scipy", "sklearn", "joblib"} == set()
+    # what an explainer needs beside what every estimator of scikit-learn does
+    code = """
+import sys, sklearn.linear_model
+before = set(sys.modules)
+from skattrib import DualViewExplainer
+print(*{name for name in set(sys.modules) - before if not name.startswith("skattrib")})"""
+    assert len(run(code)) <= 20
+
+
+def test_names_of_the_package_are_found_where_they_live():
+    tree = ast.parse(FILES["__init__"].read_text())
+    typed = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+    names = [alias.name for node in typed for alias in node.names]
+    assert sorted(names) == skattrib.__all__
+    for node in typed:
+        home = importlib.import_module(f"skattrib.{node.module}")
+        for alias in node.names:
+            assert getattr(skattrib, alias.name) is getattr(home, alias.name)
+    assert set(skattrib.__all__) <= set(dir(skattrib))
+    code = """
+import skattrib
+print(skattrib.metrics.sparsity.__name__, "plots" in dir(skattrib), hasattr(skattrib, "nothing"))"""
+    assert run(code) == {"sparsity", "True", "False"}
 
 
 def test_import_works_without_optional_packages():
@@ -365,6 +400,7 @@ class Missing:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Missing())
 import {", ".join(ENTRIES)}
+from skattrib import *
 print(*sys.modules)"""
     loaded = run(code)
     assert "skattrib.__main__" in loaded and loaded & set(OPTIONAL) == set()

@@ -24,6 +24,15 @@ class BaseExplainer(
     """Attributions to training rows in every form, from a kernel that knows their blocks.
 
     Subclasses set `n_samples_fit_`; what can be explained, `_check_target` says.
+
+    Examples
+    --------
+    >>> from skattrib import RepresenterRegressor, SimilarityExplainer
+    >>> from skattrib.explainers import BaseExplainer
+    >>> isinstance(SimilarityExplainer(), BaseExplainer)
+    True
+    >>> isinstance(RepresenterRegressor(), BaseExplainer)
+    True
     """
 
     @abstractmethod

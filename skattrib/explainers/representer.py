@@ -115,12 +115,12 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.ensemble import RandomForestClassifier
     >>> from sklearn.frozen import FrozenEstimator
+    >>> from sklearn.linear_model import LogisticRegression
     >>> from skattrib import RepresenterExplainer
     >>> X, y = load_iris(return_X_y=True)
-    >>> forest = RandomForestClassifier(random_state=0).fit(X, y)
-    >>> explainer = RepresenterExplainer(FrozenEstimator(forest)).fit(X, y)
+    >>> model = LogisticRegression(max_iter=1000).fit(X, y)
+    >>> explainer = RepresenterExplainer(FrozenEstimator(model)).fit(X, y)
     >>> values, rows = explainer.top_k(X[:1], k=3)
     >>> y[rows]
     array([[0, 0, 0]])

@@ -14,6 +14,7 @@ from ._detection import (
     shortcut_detection_score,
     subclass_detection_score,
 )
+from ._fairness import demographic_parity_gap, equal_opportunity_gap
 from ._fidelity import completeness_error, faithfulness
 from ._maps import conservation, deletion, insertion
 from ._mislabels import mislabel_detection_curve, mislabel_detection_score
@@ -28,6 +29,8 @@ __all__ = [
     "data_removal_support",
     "debugging_curve",
     "deletion",
+    "demographic_parity_gap",
+    "equal_opportunity_gap",
     "faithfulness",
     "insertion",
     "leave_one_out_agreement",

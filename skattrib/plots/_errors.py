@@ -40,7 +40,7 @@ class ErrorKindDisplay(Display):
     >>> explainer = RepresenterExplainer().fit(X[:900], y[:900])
     >>> display = ErrorKindDisplay.from_estimator(
     ...     explainer, X[900:], y[900:], labels=y[:900]
-    ... )  # doctest: +SKIP
+    ... )
     """
 
     def __init__(self, kind, *, k=10, names=None, labels=None):

@@ -1,0 +1,6 @@
+"""The tables of DualXDA from its results."""
+
+
+def tables(results):
+    """Markdown by name."""
+    return {}
