@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
 from .._arrays.checks import check_groups
+from .._arrays.row_blocks import kept_rows
 from .._svm.crammer_singer import crammer_singer, scaled_start
 from .._svm.duals import DENSE_CLASSES
 from .._svm.removals import removals
@@ -127,6 +128,7 @@ class DualViewExplainer(DualExplainer):
     (1, 3)
     """
 
+    _reads_files = True
     _parameter_constraints: dict = {
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
         "fit_intercept": ["boolean"],
@@ -248,7 +250,7 @@ class DualViewExplainer(DualExplainer):
 
     def _keep(self, X, found, C, size):
         self._keep_head(found, C, size)
-        self.support_vectors_ = X[self.support_]
+        self.support_vectors_ = kept_rows(X, self.support_)
         self.n_samples_fit_ = X.shape[0]
 
     def _keep_head(self, found, C, size):

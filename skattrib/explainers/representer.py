@@ -6,7 +6,9 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays import decision, squared_norms
+from .._arrays import decision, row_batches, squared_norms
+from .._arrays.row_blocks import in_files
+from .._softmax.file_loss import labels_as_targets
 from .._softmax.newton import softmax_regression
 from ._heads import DualExplainer, SoftmaxExplainer, frozen, scaled_penalty
 from ._validation import (
@@ -126,6 +128,7 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     array([[0, 0, 0]])
     """
 
+    _reads_files = True
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
@@ -192,7 +195,11 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         X, codes = check_training_data(self, X, y, classes)
         K = len(self.classes_)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
-        q = np.eye(K)[codes] if model is None else self._probabilities(model, given)
+        # memory maps of float32 and float64 go to the model as they came
+        given = X if in_files(given) or getattr(given, "dtype", None) == np.float16 else given
+        q = labels_as_targets(X, codes, K)
+        if model is not None:
+            q = self._probabilities(model, given)
         self.C_, size = scaled_penalty(self.C, X, weight)
         found = softmax_regression(
             X,
@@ -205,7 +212,8 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
             max_iter=self.max_iter,
             verbose=self.verbose,
         )
-        alpha = self.C_ * found.residuals
+        alpha = found.residuals
+        alpha *= self.C_
         if model is not None:
             z = decision(X, found.coef, found.intercept)
             self._keep_correlation(_correlation(np.log(np.maximum(q, SMALLEST)), z))
@@ -247,6 +255,9 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
             self.coef_, self.intercept_ = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
 
     def _probabilities(self, model, X):
+        if in_files(X):
+            parts = [self._probabilities(model, X[rows]) for rows in row_batches(X)]
+            return np.concatenate(parts)
         q = np.asarray(model.predict_proba(X), dtype=np.float64)
         order = np.argsort(model.classes_)
         if q.ndim != 2 or q.shape[1] != len(order):

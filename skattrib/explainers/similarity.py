@@ -139,6 +139,7 @@ class SimilarityExplainer(_Similarities):
     >>> ensemble = SimilarityExplainer(metric="dot").fit(G, y).attribute(G)
     """
 
+    _reads_files = True
     _parameter_constraints: dict = {
         "metric": [StrOptions({"dot", "cosine", "euclidean"})],
         "same_class": ["boolean"],
