@@ -396,6 +396,20 @@ print(skattrib.metrics.sparsity.__name__, "plots" in dir(skattrib), hasattr(skat
     assert run(code) == {"sparsity", "True", "False"}
 
 
+def test_any_folder_may_be_the_first_that_is_imported():
+    # compiled modules are loaded once in a process
+    names = {top(name) for name in MODULES} - {"__init__", "__main__", "torch_adapters"}
+    code = f"""
+import importlib, sys
+for name in {sorted(names - {"distributed"})}:
+    for loaded in [other for other in sys.modules if other.startswith("skattrib")]:
+        if sys.modules[loaded].__file__.endswith(".py"):
+            del sys.modules[loaded]
+    importlib.import_module(f"skattrib.{{name}}")
+    print(name)"""
+    assert len(run(code)) > 8
+
+
 def test_import_works_without_optional_packages():
     code = f"""
 import sys
