@@ -3,8 +3,10 @@
 from functools import partial
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 from skattrib import compare_explainers
+from skattrib.retraining import subset_outputs
 
 from .methods import Explained, Given, places
 from .networks import NetworkClassifier, trained
@@ -13,7 +15,7 @@ from .tables_dualxda import tables
 from .truth import halves
 
 SETTINGS = {
-    **{"rows": 2000, "test_rows": 500, "halves": 32, "shares": [0.1, 0.3]},
+    **{"rows": 2000, "test_rows": 500, "halves": 32, "shares": [0.1, 0.3, 0.5, 0.7]},
     **{"C": [1e-5, 1e-3, 1e-1], "k": 1024},
 }
 OPTIONS = {
@@ -35,55 +37,77 @@ def explained(data, kind, fault):
     return Explained(trained(data, f"{kind}_{fault}", estimator, found.X, found.y), found)
 
 
-def truth(data, kind):
+def head():
+    """What is retrained in the place of a network: its last layer."""
+    return LogisticRegression(C=0.1, max_iter=500)
+
+
+def network_truth(data, kind, of):
     """Log-odds of networks on halves of the rows as they are."""
-    of = explained(data, kind, "none")
     given = of.rows.X, of.rows.y, of.rows.X_test, of.targets
     return halves(data, kind, NetworkClassifier(kind, **OPTIONS[kind]), *given, SETTINGS["halves"])
 
 
-def compared(data, kind, fault, metrics, with_truth=False):
-    """What compare_explainers measures of all methods."""
-    of = explained(data, kind, fault)
-    options = {"subset_truth": truth(data, kind)} if with_truth else {}
-    explainers, own, fit_params, seconds = of.of_gradients(data, f"{kind}_{fault}")
-    on_features = (
-        of.dualview(*SETTINGS["C"]) | of.influence("LiSSA", "Arnoldi", "EK-FAC") | of.representer()
+def head_truth(data, kind, of):
+    """The same of last layers only."""
+    return subset_outputs(
+        *(head(), of.features[0], of.rows.y, of.features[1], 40),
+        y_test=of.targets,
+        output="log_odds",
+        random_state=0,
     )
-    chance = of.random()
+
+
+def compared(data, kind, fault, part, metrics, truth=None):
+    """What compare_explainers measures of the methods on features, or on gradients."""
+    of = explained(data, kind, fault)
+    options = {} if truth is None else {"subset_truth": truth(data, kind, of)}
+    about = {"test_accuracy": float(np.mean(of.targets == of.rows.y_test))}
+    if part == "features":
+        chance = of.random()
+        explainers = (
+            of.dualview(*SETTINGS["C"])
+            | of.influence("LiSSA", "Arnoldi", "EK-FAC")
+            | of.representer()
+            | {"random": Given(chance)}
+        )
+        own, fit_params = {"random": places(chance)}, {}
+    else:
+        explainers, own, fit_params, seconds = of.of_gradients(data, f"{kind}_{fault}")
+        about["gradient_seconds"] = seconds
     result = compare_explainers(
-        on_features | explainers | {"random": Given(chance)},
-        *(of.rows.X, of.rows.y, of.rows.X_test, of.rows.y_test),
-        rows=dict.fromkeys(on_features, of.features) | own | {"random": places(chance)},
+        *(explainers, of.features[0], of.rows.y, of.features[1], of.rows.y_test),
+        rows=own,
         fit_params=fit_params,
         targets=of.targets,
         faults=of.rows.faults,
         marked_class=MARKED_CLASS,
-        estimator=NetworkClassifier(kind, **OPTIONS[kind]),
+        estimator=head(),
         metrics=metrics,
         shares=SETTINGS["shares"],
         memory=False,
         confidence=0.95,
         random_state=0,
-        verbose=0,
         **options,
     )
     scores = {}
     for i, name in enumerate(result.table["explainer"]):
         line = {key: result.table[key][i] for key in result.table if key != "explainer"}
         scores[name] = {k: None if np.isnan(v) else float(v) for k, v in line.items()}
-    accuracy = float(np.mean(of.targets == of.rows.y_test))
-    return {"scores": scores, "gradient_seconds": seconds, "test_accuracy": accuracy}
+    return {"scores": scores, **about}
 
 
-CELLS = {
-    f"{kind}_{fault}": partial(compared, kind=kind, fault=fault, metrics=[METRICS[fault]])
-    for kind in OPTIONS
-    for fault in FAULTS
-}
+CELLS = {}
 for kind in OPTIONS:
-    of_kind = partial(compared, kind=kind, fault="none")
-    CELLS[f"{kind}_lds"] = partial(of_kind, metrics=["linear_datamodeling"], with_truth=True)
-    CELLS[f"{kind}_curves"] = partial(of_kind, metrics=["coreset", "pruning"])
+    for part in ("features", "gradients"):
+        of_kind = partial(compared, kind=kind, part=part)
+        for fault in FAULTS:
+            name, metrics = f"{kind}_{fault}_{part}", [METRICS[fault]]
+            CELLS[name] = partial(of_kind, fault=fault, metrics=metrics)
+        of_rows = partial(of_kind, fault="none")
+        CELLS[f"{kind}_curves_{part}"] = partial(of_rows, metrics=["coreset", "pruning"])
+        lds = partial(of_rows, metrics=["linear_datamodeling"])
+        CELLS[f"{kind}_lds_head_{part}"] = partial(lds, truth=head_truth)
+        CELLS[f"{kind}_lds_{part}"] = partial(lds, truth=network_truth)
 
 __all__ = ["CELLS", "SETTINGS", "tables"]

@@ -1,7 +1,7 @@
 """The explainers of the papers' tables, on rows of one network: features, gradients, or given."""
 
 import time
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -94,30 +94,46 @@ class Explained:
         return np.random.default_rng(0).normal(size=shape)
 
     def sim(self, data, name):
-        """Cosines of gradients of the explained logit in all parameters, and the seconds."""
-        found = data.kept(f"{name}_sim", self._sim, rows=len(self.rows.y))
-        return found["T"], float(found["seconds"])
+        """SIM and SIM-rp: cosines of gradients of the explained logit, and their seconds.
 
-    def _sim(self):
-        start = time.perf_counter()
-        T = np.zeros((len(self.targets), len(self.rows.y)))
+        SIM in all parameters; SIM-rp of 128 random projections of them, of dense layers by products
+        of projections of the two factors of a gradient.
+        """
+        found = data.kept(f"{name}_sim", self._sim, rows=len(self.rows.y))
+        return {
+            "SIM": (found["T"], float(found["seconds"])),
+            "SIM-rp": (found["T_rp"], float(found["seconds_rp"])),
+        }
+
+    def _sim(self, k=128):
+        shape = len(self.targets), len(self.rows.y)
+        found = {"T": np.zeros(shape, np.float32), "T_rp": np.zeros(shape, np.float32)}
+        seconds, net = np.zeros(3), self.net.network_
         codes = np.searchsorted(self.net.classes_, self.targets)
-        inputs = [
-            self.net.batches(X, y)
-            for X, y in ((self.rows.X, self.rows.y), (self.rows.X_test, self.targets))
-        ]
-        inputs = [torch.cat([images for images, _ in batches]) for batches in inputs]
+        X, X_test = (
+            torch.cat([images for images, _ in self.net.batches(*pair)])
+            for pair in ((self.rows.X, self.rows.y), (self.rows.X_test, self.targets))
+        )
         for c in np.unique(codes):
             mine = np.flatnonzero(codes == c)
-            test = list(layers(self.net.network_, inputs[1][mine], c))
-            own = sum(layer.products(layer) for layer in test)
+            test = list(layers(net, X_test[mine], c))
+            norms = sum(layer.squares() for layer in test).sqrt()
+            own = sum(layer.projected(k, i) for i, layer in enumerate(test))
             for part in torch.arange(len(self.rows.y)).split(500):
-                train = list(layers(self.net.network_, inputs[0][part], c))
+                clock = [time.perf_counter()]
+                train = list(layers(net, X[part], c))
+                clock.append(time.perf_counter())
                 dots = sum(a.products(b) for a, b in zip(test, train, strict=True))
-                squares = sum(layer.squares() for layer in train)
-                scale = torch.outer(own.diagonal(), squares).sqrt()
-                T[np.ix_(mine, part.numpy())] = (dots / scale.clamp(min=1e-30)).numpy()
-        return {"T": T.astype(np.float32), "seconds": time.perf_counter() - start}
+                scale = torch.outer(norms, sum(layer.squares() for layer in train).sqrt())
+                at = np.ix_(mine, part.numpy())
+                found["T"][at] = (dots / scale.clamp(min=1e-30)).numpy()
+                clock.append(time.perf_counter())
+                rows = sum(layer.projected(k, i) for i, layer in enumerate(train))
+                found["T_rp"][at] = torch.nn.functional.cosine_similarity(own[:, None], rows, -1)
+                clock.append(time.perf_counter())
+                seconds += np.diff(clock)
+        shared, exact, projected = seconds
+        return found | {"seconds": shared + exact, "seconds_rp": shared + projected}
 
     def gradients(self, data, name, k=1024):
         """Sketched gradients of the log-odds at each checkpoint, and what else methods need.
@@ -197,6 +213,12 @@ def influences(of):
     }
 
 
+@cache
+def normal(n, k, seed):
+    """Normal numbers (n, k)."""
+    return torch.randn(n, k, generator=torch.Generator().manual_seed(seed))
+
+
 class Layer:
     """Gradients of rows in the weights of one layer: explicit, or left as two factors."""
 
@@ -207,6 +229,13 @@ class Layer:
         """Inner products with those of other rows."""
         found = self.left @ other.left.T
         return found if self.right is None else found * (self.right @ other.right.T)
+
+    def projected(self, k, seed):
+        """k random projections."""
+        found = self.left @ normal(self.left.shape[1], k, seed)
+        if self.right is None:
+            return found
+        return found * (self.right @ normal(self.right.shape[1], k, seed + 1000))
 
     def squares(self):
         """Squared norms."""

@@ -23,7 +23,7 @@ from ..planting import flip_labels, merge_classes, plant_shortcut
 from ..retraining import leave_one_out_outputs, subset_outputs
 from ..retraining.refits import check_classifier, decision_values, derived, refit, run
 
-# faults in rows or labels, of which rows of an explainer's own know nothing; what `faults` call them
+# faults in rows or labels that the explainer does not see; what `faults` calls them
 PLANTED = {"merged": "subclasses", "noisy": "is_flipped", "marked": "has_mark"}
 TRUTHS = {
     "subset_truth": {"targets", "masks", "outputs"},

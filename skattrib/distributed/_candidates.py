@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
-from .._arrays import batches
+from .._arrays import batches, squared_norms
 from .._svm.crammer_singer import crammer_singer
 from ._cluster import candidate_memory, gather, share
 from ._rows import keys_of
@@ -26,6 +26,8 @@ NEAR = 0.2
 FEW = 0.01
 # each round but the last takes rows in
 MOST_ROUNDS = 100
+# what losses of equal rows may differ by, relative to the products that they are made of
+ROUNDING = 1e-11
 # bytes of the solver for a row, besides its features and a dual for each of 16 classes
 SOLVER = 300
 
@@ -155,7 +157,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
         solved = found.gap <= tol
         settled = solved and not (canonical and (goal > final or len(rows)))
         if settled:
-            rows = _twins(candidates)
+            rows = _twins(candidates, found)
         # nothing to take in, or nothing to be had by it
         if work >= max_iter or not len(rows) and (settled or goal <= final):
             break
@@ -233,36 +235,61 @@ def _score(candidates, found, C, near=0.0):
     return C * fsum(part[0] for part in parts), np.concatenate(rows)
 
 
-def _twins(candidates):
+def _twins(candidates, found):
     """Rows equal to a candidate that has duals, of which they are to have their share."""
     training = candidates.training
-    if len(candidates.rows) == training.n:
+    used = np.flatnonzero(np.diff(sp.csr_array(candidates.dual).indptr))
+    if len(candidates.rows) == training.n or not len(used):
         return np.empty(0, dtype=np.int64)
-    dual = sp.csr_array(candidates.dual)
-    used = np.flatnonzero(np.diff(dual.indptr))
-    keys = np.unique(keys_of(candidates.X[used], candidates.codes[used]))
-    tasks = training.each(rows_with, share(keys), own=candidates.masks())
+    X, codes = candidates.X[used], candidates.codes[used]
+    head = found.coef, found.intercept
+    largest = np.sqrt(squared_norms(X, 1.0).max()) * np.abs(found.coef).sum(axis=1).max()
+    off = ROUNDING * (1.0 + largest + np.abs(found.intercept).max())
+    losses = np.sort(losses_of(X, codes, *head))
+    known = share((np.unique(keys_of(X, codes)), losses, off, head))
+    tasks = training.each(rows_with, known, own=candidates.masks())
     parts = gather(tasks, "looking for rows equal to those of the solution")
     rows = [part + start for part, start in zip(parts, training.starts, strict=True)]
     return np.concatenate(rows)
 
 
-def lost_by(X, codes, weight, head, mask):
-    """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
-    coef, intercept, near = head
-    outside = (np.unpackbits(mask, count=X.shape[0]) == 0) & (weight > 0)
-    loss = np.zeros(X.shape[0])
+def losses_of(X, codes, coef, intercept):
+    """1 + the largest score of another class - that of the label, of each row in float64."""
+    loss = np.empty(X.shape[0])
     for rows in batches(X.shape[0], 4096):
         scores = X[rows].astype(np.float64, copy=False) @ coef.T + intercept
         each, own = np.arange(len(scores)), codes[rows]
         label = scores[each, own]
         scores[each, own] = -np.inf
         loss[rows] = 1.0 + scores.max(axis=1) - label
-    loss[~outside] = -np.inf
-    return float(weight @ np.maximum(loss, 0.0)), np.flatnonzero(loss > -near)
+    return loss
 
 
-def rows_with(X, codes, weight, keys, mask):
+def _outside(mask, weight):
+    """Rows of positive weight outside the mask, some thousands at a time."""
+    outside = np.flatnonzero((np.unpackbits(mask, count=len(weight)) == 0) & (weight > 0))
+    return (outside[rows] for rows in batches(len(outside), 4096))
+
+
+def lost_by(X, codes, weight, head, mask):
+    """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
+    coef, intercept, near = head
+    lost, close = 0.0, [np.empty(0, dtype=np.intp)]
+    for rows in _outside(mask, weight):
+        loss = losses_of(X[rows], codes[rows], coef, intercept)
+        lost += float(weight[rows] @ np.maximum(loss, 0.0))
+        close.append(rows[loss > -near])
+    return lost, np.concatenate(close)
+
+
+def rows_with(X, codes, weight, known, mask):
     """Rows of positive weight outside the mask that have one of these keys."""
-    outside = (np.unpackbits(mask, count=X.shape[0]) == 0) & (weight > 0)
-    return np.flatnonzero(outside & np.isin(keys_of(X, codes), keys))
+    keys, losses, off, head = known
+    found = [np.empty(0, dtype=np.intp)]
+    for rows in _outside(mask, weight):
+        # equal rows have equal losses, and keys take longer than these
+        loss = losses_of(X[rows], codes[rows], *head)
+        place = np.searchsorted(losses, loss - off)
+        found.append(rows[losses.take(place, mode="clip") <= loss + off])
+    rows = np.concatenate(found)
+    return rows[np.isin(keys_of(X[rows], codes[rows]), keys)]

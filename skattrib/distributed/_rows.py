@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import compute_class_weight, compute_sample_weight
+from sklearn.utils.extmath import row_norms
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
@@ -282,12 +283,25 @@ def _moments(X, codes, weight):
     """(weight, mean, variance, mean ||x||^2) of a partition."""
     if not weight.any():
         return 0.0, np.zeros(X.shape[1]), 0.0, 0.0
-    share = weight / weight.max()
-    share = share / share.sum()
-    mean = np.zeros(X.shape[1])
+    if sp.issparse(X):
+        share = _shares(weight)
+        return weight.sum(), X.T @ share, total_variance(X, weight), share @ squared_norms(X, 0.0)
+    parts = []
     for rows in batches(X.shape[0], max(64, 2**19 // X.shape[1])):
-        mean += X[rows].astype(np.float64, copy=False).T @ share[rows]
-    return weight.sum(), mean, total_variance(X, weight), float(share @ squared_norms(X, 0.0))
+        part = X[rows].astype(np.float64)
+        if weight[rows].any():
+            share = _shares(weight[rows])
+            mean = share @ part
+            part -= mean
+            variance = share @ row_norms(part, squared=True)
+            parts.append((weight[rows].sum(), mean, variance, mean @ mean + variance))
+    return _joined(parts)
+
+
+def _shares(weight):
+    """Weights that sum to 1."""
+    weight = weight / weight.max()
+    return weight / weight.sum()
 
 
 def _joined(parts):
@@ -295,8 +309,7 @@ def _joined(parts):
     weights = np.array([part[0] for part in parts])
     if not weights.any():
         return parts[0]
-    share = weights / weights.max()
-    share = share / share.sum()
+    share = _shares(weights)
     mean = sum(w * part[1] for w, part in zip(share, parts, strict=True))
     square = sum(w * part[3] for w, part in zip(share, parts, strict=True))
     variance = sum(
