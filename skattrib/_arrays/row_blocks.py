@@ -15,8 +15,8 @@ from .row_files import (
     RowFile,
     npy_paths,
     parquet_paths,
-    row_groups,
 )
+from .row_groups import row_groups
 
 __all__ = ["Changed", "RowBlocks", "in_files", "in_one_piece", "kept_rows", "on_disk", "swept"]
 
