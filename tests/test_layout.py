@@ -19,7 +19,8 @@ FLOORS = {
     # arrays, checks; csrc
     "_arrays._csr": -2,
     "_arrays.checks": -1,
-    "_arrays.row_files": -3,
+    "_arrays.row_files": -4,
+    "_arrays.row_groups": -3,
     "_arrays.row_blocks": -2,
     "_arrays.operations": -1,
     "_arrays.outputs": -1,
