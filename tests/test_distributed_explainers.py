@@ -202,9 +202,12 @@ def test_fitted_attributes(fitted, name):
 
 
 @pytest.mark.parametrize("C", [0.003, "scale", 3.0])
-def test_the_gap_is_that_of_all_rows(monkeypatch, C):
+def test_the_gap_is_that_of_all_rows(monkeypatch, capsys, C):
     monkeypatch.setattr(_candidates, "FEWEST", 60)
-    there = distributed.DualViewExplainer(C, tol=1e-4, random_state=0).fit(rows(), y, weight)
+    options = {"tol": 1e-4, "random_state": 0, "verbose": 1}
+    there = distributed.DualViewExplainer(C, **options).fit(rows(), y, weight)
+    *_, last = capsys.readouterr().out.splitlines()
+    assert f"relative gap of all 360 rows {there.dual_gap_:.2e}" in last
     here = skattrib.DualViewExplainer(C, tol=1e-9, random_state=0).fit(X, y, weight)
     scores = X @ there.coef_.T + there.intercept_
     label = scores[np.arange(len(y)), y][:, None]

@@ -109,8 +109,8 @@ def _memory(client):
     workers = _workers(client, _patience())
     if workers is None:
         raise RuntimeError(
-            f"the cluster was lost: its scheduler has not answered for {_patience():.0f} s; connect "
-            "to a running one, and fit again"
+            "the cluster was lost: its scheduler does not answer; connect to a running one, and "
+            "fit again"
         )
     return [worker["memory_limit"] or float("inf") for worker in workers.values()] or [0]
 

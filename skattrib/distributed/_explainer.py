@@ -61,6 +61,7 @@ class ClusterExplainer(Lazy, BaseExplainer):
     leave_one_out = OnOneMachine()
     group_effect = OnOneMachine()
 
+    _reads_files = False
     _single: type
     _given: tuple
     _fit_class_weight = None

@@ -35,6 +35,9 @@ class BaseExplainer(
     True
     """
 
+    # whether rows may lie in files, to be read a block at a time
+    _reads_files = False
+
     @abstractmethod
     def _kernel(self) -> _scoring.Kernel: ...
 

@@ -176,6 +176,7 @@ class DualViewExplainerCV(DualViewExplainer):
     (5, 3)
     """
 
+    _reads_files = False
     _parameter_constraints: dict = {
         "Cs": [Interval(Integral, 1, 10_000, closed="both"), "array-like", None],
         "cv": ["cv_object"],
