@@ -25,8 +25,9 @@ NAMES = np.array(["c", "a", "b"])[Y]
 def test_losses_are_cross_entropies_and_attributions_their_negatives():
     baseline = LossBaseline(GaussianNB()).fit(X, NAMES)
     p = GaussianNB().fit(X, NAMES).predict_proba(X)
-    each = [log_loss(NAMES[i : i + 1], p[i : i + 1], labels=["a", "b", "c"]) for i in range(150)]
-    assert_allclose(baseline.losses_, each, atol=1e-12)
+    some = range(0, 150, 10)
+    each = [log_loss(NAMES[i : i + 1], p[i : i + 1], labels=["a", "b", "c"]) for i in some]
+    assert_allclose(baseline.losses_[some], each, atol=1e-12)
     assert_array_equal(baseline.self_influence_, baseline.losses_)
     T = baseline.attribute(X[:3])
     assert T.shape == (3, 150)

@@ -112,6 +112,7 @@ BAD = [
     ({"sensitive_features": GROUPS[1:]}, "sensitive_features has 59 entries"),
     ({"sensitive_features": np.eye(M)}, "sensitive_features has shape"),
     ({"sensitive_features": np.where(GROUPS == "a", np.nan, 1.0)}, "missing values"),
+    ({"sensitive_features": pd.Series([pd.NA, *GROUPS[1:]], dtype="string")}, "missing values"),
     ({"sensitive_features": [None, *GROUPS[1:]]}, "missing values"),
     ({"sensitive_features": np.array([3, *GROUPS[1:]], object), "groups": None}, "several kinds"),
     ({"groups": None}, r"3 groups, 'a', 'b', 'c'; name two of them"),
@@ -144,7 +145,9 @@ def test_what_is_wrong_is_said(gap, bad, message):
         (P[:, 0], Y, [0], "labels must be one label"),
         (P[:, :2], Y, [1, 1], "names a class twice"),
         (P[:, :2], Y, [1, 9], "no row of group 'a' is of class 9; leave that class out"),
-        (P, [None, *Y[1:]], None, "several kinds, or missing"),
+        (P, [None, *Y[1:]], None, "y_true has missing values"),
+        (P[:, 0], np.where(Y == 2, np.nan, Y), 1, "y_true has missing values"),
+        (P, np.array(["a", *Y[1:]], object), None, "y_true has labels of several kinds"),
     ],
 )
 def test_classes_that_do_not_fit_are_refused(outputs, y_true, labels, message):

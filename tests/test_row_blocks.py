@@ -103,6 +103,9 @@ def test_rows_are_read_as_they_were_written(tmp_path, kind, dtype, small_blocks)
         -1,
         (slice(5, 400), slice(2, 5)),
         (np.array([3, 500, 4]), slice(None)),
+        (np.array([3, 500, 4]), 2),
+        (9, slice(2, None)),
+        (9, 2),
     ):
         assert_array_equal(rows[key], X.astype(wide)[key], strict=True)
     some = np.flatnonzero(mask)
@@ -114,7 +117,7 @@ def test_rows_are_read_as_they_were_written(tmp_path, kind, dtype, small_blocks)
     assert_array_equal(np.load(tmp_path / "one.npy"), written[:])
     with pytest.raises(FileExistsError):
         rows.to_npy(tmp_path / "one.npy")
-    for key in (N, [0, N], [0.5], np.zeros(3, dtype=bool), np.zeros((2, 2), dtype=int)):
+    for key in (N, [0, N], [0.5], "a", mask[:3], np.zeros((2, 2), dtype=int), ([0], [1])):
         with pytest.raises(IndexError):
             rows[key]
 
@@ -426,6 +429,8 @@ def test_rows_in_files_are_not_loaded_by_accident(tmp_path):
     for use in (lambda: np.asarray(rows), lambda: LogisticRegression().fit(rows, y)):
         with pytest.raises(TypeError, match=r"rows\[:\]"):
             use()
+    with pytest.raises(TypeError, match="from_npy"):
+        RowBlocks(X)
     with pytest.raises(TypeError, match=r"rows\[:\]"):
         LinearHead(np.eye(D)).fit(rows)
 

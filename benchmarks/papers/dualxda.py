@@ -50,10 +50,12 @@ def network_truth(data, kind, of):
 
 def head_truth(data, kind, of):
     """The same of last layers only."""
+    folder = data.folder / "kept" / data.paper / f"{kind}_last_layers"
     return subset_outputs(
         *(head(), of.features[0], of.rows.y, of.features[1], 40),
         y_test=of.targets,
         output="log_odds",
+        folder=folder,
         random_state=0,
     )
 

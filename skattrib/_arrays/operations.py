@@ -14,8 +14,8 @@ def batches(n, size):
 
 
 def row_batches(X, size=4096):
-    """Slices of the rows of X, at most `size`, and of rows in files no more than a block."""
-    return batches(X.shape[0], min(size, X.height(8)) if in_files(X) else size)
+    """Slices of the rows of X, at most `size`; a quarter of a block in float64 of rows in files."""
+    return batches(X.shape[0], min(size, X.height(32)) if in_files(X) else size)
 
 
 def full(rows) -> np.ndarray:

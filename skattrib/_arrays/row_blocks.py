@@ -4,6 +4,7 @@ import os
 from bisect import bisect_right
 from copy import copy as copy_of
 from mmap import ALLOCATIONGRANULARITY
+from numbers import Integral
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from .row_files import (
     FOLDERS,
     ArrayFile,
     Changed,
+    RowFile,
     npy_paths,
     parquet_paths,
-    row_groups,
 )
+from .row_groups import row_groups
 
 __all__ = ["Changed", "RowBlocks", "in_files", "in_one_piece", "kept_rows", "on_disk", "swept"]
 
@@ -69,6 +71,11 @@ class RowBlocks:
     ndim = 2
 
     def __init__(self, files):
+        if not (isinstance(files, list) and all(isinstance(file, RowFile) for file in files)):
+            raise TypeError(
+                "RowBlocks are made by RowBlocks.from_npy(paths) or RowBlocks.from_parquet(paths, "
+                "column); memory maps are given to explainers as they are"
+            )
         # a file without rows is no reason to stop
         first = next((file for file in files if file.n), None)
         if first is None or not first.width:
@@ -249,12 +256,13 @@ class RowBlocks:
 
     def _columns(self, rows, columns):
         """Some columns of some rows, a block of rows at a time."""
+        if not isinstance(columns, (Integral, slice)):
+            raise IndexError("columns are taken by an integer or a slice")
+        if isinstance(rows, Integral):
+            return self[rows][columns]
         rows = np.arange(self.shape[0])[rows]
-        width = np.empty((0, self.shape[1]))[:, columns].shape[1]
-        out = np.empty((len(rows), width), self.dtype)
-        for part in self.batches(len(rows)):
-            out[part] = self[rows[part]][:, columns]
-        return out
+        parts = [self[rows[part]][:, columns] for part in self.batches(len(rows))]
+        return np.concatenate(parts) if parts else self[:0][:, columns]
 
     def height(self, itemsize=None):
         """Rows of a block, in a type of that size."""

@@ -73,7 +73,7 @@ class DualViewExplainer(DualExplainer):
         The C of the fit.
     support_ : ndarray of shape (n_support,)
         Training rows that contribute, increasing.
-    support_vectors_ : array or CSR of shape (n_support, n_features)
+    support_vectors_ : array, CSR or RowBlocks of shape (n_support, n_features)
     dual_coef_ : ndarray of shape (n_classes, n_support), or (1, n_support) for two classes
         CSR above 64 classes. Equal training rows have duals in proportion to their weights.
     self_influence_ : ndarray of shape (n_samples_fit_,)
@@ -97,8 +97,12 @@ class DualViewExplainer(DualExplainer):
     margin, and the same ones lead again and again. Of 1,347 digits 88 (C = 0.1) or 41 (C = 1) are
     the top row of 450 test rows, by influence 184, by cosine 342 (`metrics.top_k_cardinality`).
 
-    Support rows are copied: X may change after `fit`. A memory map whose file is truncated during
-    `fit` ends the process (SIGBUS).
+    Support rows are copied: X may change after `fit`. Of a memory map and of `RowBlocks` they are a
+    reference to the files, which must stay as they are, and a pickle has no rows. A map whose file
+    is truncated during `fit` may end the process (SIGBUS).
+
+    Rows in files are swept a block of 32 MB at a time, memory maps of float32 and float64 up to
+    1 GB as if they were in memory. Of ten classes a fit takes at most 300 bytes a row beside that.
 
     A given `random_state` repeats a fit bit for bit on one machine and number of BLAS threads. Two
     threads instead of one change the last bits of Newton steps (at larger C, or with `canonical`).
@@ -176,8 +180,9 @@ class DualViewExplainer(DualExplainer):
 
         Parameters
         ----------
-        X : array or CSR of shape (n_samples, n_features)
-            float32 and float64 in C order are used without a copy, read-only memory maps too.
+        X : array, CSR or RowBlocks of shape (n_samples, n_features)
+            float32 and float64 in C order are used without a copy, read-only memory maps too;
+            those of float16 are read as float32, a block at a time.
         y : array of shape (n_samples,)
             Labels, or a black box's predictions when these are to be explained.
         sample_weight : array of shape (n_samples,), optional

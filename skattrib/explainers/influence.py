@@ -163,8 +163,9 @@ class InfluenceExplainer(SoftmaxExplainer):
     formed: a ValueError names the inverses that need none.
 
     The training rows are kept, not copied, if they are float32 or float64 in C order and no fewer
-    than their features: they may be a memory map larger than memory. Do not change them in place
-    after `fit`, or attributions change with them.
+    than their features: they may be a memory map or `RowBlocks` larger than memory, of which
+    pickles hold a reference. Do not change them in place after `fit`, or attributions change with
+    them.
 
     References
     ----------

@@ -101,8 +101,8 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     the last bit.
 
     The training rows are kept, not copied, if they are float32 or float64 in C order and all
-    contribute: they may be a memory map larger than memory. Do not change them in place after
-    `fit`, or attributions change with them.
+    contribute: they may be a memory map or `RowBlocks` larger than memory, of which pickles hold a
+    reference. Do not change them in place after `fit`, or attributions change with them.
 
     A fit takes O(n K d) for each product with the Hessian, some tens to hundreds of them, nd being
     the number of values stored for sparse X; dense X of fewer rows than features is taken to the
@@ -167,8 +167,9 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
 
         Parameters
         ----------
-        X : array or CSR of shape (n_samples, n_features)
-            float32 and float64 in C order are used without a copy, read-only memory maps too.
+        X : array, CSR or RowBlocks of shape (n_samples, n_features)
+            float32 and float64 in C order are used without a copy, read-only memory maps too;
+            those of float16 are read as float32, a block at a time.
         y : array of shape (n_samples,)
         sample_weight : array of shape (n_samples,), optional
             Non-negative; a row of weight 0 contributes nothing.

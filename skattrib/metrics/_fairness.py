@@ -168,7 +168,7 @@ def equal_opportunity_gap(
     pair = _pair(sensitive_features, groups, m)
     columns = values.reshape(m, -1)
     cells, weights = [], np.zeros_like(columns)
-    for c, label in enumerate(_labels(labels, labelled, values)):
+    for c, label in enumerate(_labels(labels, _known(labelled, "y_true"), values)):
         for mask, group, sign in zip(pair.masks, pair.names, (1, -1), strict=True):
             rows = np.flatnonzero(mask & (labelled == label))
             if not len(rows):
@@ -209,9 +209,7 @@ def _pair(sensitive_features, groups, m):
     values = check_entries(
         sensitive_features, "sensitive_features", m, f"outputs has {m} rows (one per test row)"
     )
-    each = values.tolist()
-    if any(value is None or value != value for value in each):
-        raise ValueError("sensitive_features has missing values; leave those rows out.")
+    each = _known(values, "sensitive_features")
     if groups is None:
         try:
             found = sorted(set(each))
@@ -231,6 +229,21 @@ def _pair(sensitive_features, groups, m):
     return Bunch(names=groups, masks=masks)
 
 
+def _known(values, name):
+    """A list of values, none of which is missing."""
+    each = values.tolist()
+    if any(map(_is_missing, each)):
+        raise ValueError(f"{name} has missing values; leave those rows out.")
+    return each
+
+
+def _is_missing(value):
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # of pandas' NA not even that is known
+        return True
+
+
 def _labels(labels, y_true, outputs):
     """The class of each column."""
     n_columns = outputs.shape[1] if outputs.ndim == 2 else 1
@@ -244,9 +257,9 @@ def _labels(labels, y_true, outputs):
             raise ValueError("labels names a class twice; each column is of a class of its own.")
         return found
     try:
-        classes = sorted(set(y_true.tolist()))
+        classes = sorted(set(y_true))
     except TypeError:
-        raise ValueError("y_true has labels of several kinds, or missing ones.") from None
+        raise ValueError("y_true has labels of several kinds.") from None
     expected = 2 if outputs.ndim == 1 else n_columns
     if len(classes) != expected:
         raise ValueError(

@@ -124,13 +124,13 @@ def adversarial_examples(
     moved = np.empty_like(X)
     for rows in batches(len(X), 1024):
         start = X[rows].astype(np.float64)
-        shift = np.zeros_like(start)
+        place = start
         for _ in range(n_steps):
-            z = decision(start + shift, coef, intercept)
+            z = decision(place, coef, intercept)
             uphill = -output_weights(z, codes[rows], "log_odds") @ coef
-            shift = _within(shift + step_size * _unit(uphill, norm), epsilon, norm)
-            shift = np.clip(start + shift, low, high) - start
-        moved[rows] = np.clip(start + shift, low, high)
+            shift = place - start + step_size * _unit(uphill, norm)
+            place = np.clip(start + _within(shift, epsilon, norm), low, high)
+        moved[rows] = place
     return moved
 
 
@@ -200,15 +200,19 @@ def _unit(gradient, norm):
     """The direction of the longest way uphill within a ball of radius 1; zeros stay."""
     if norm == "inf":
         return np.sign(gradient)
-    peak = np.abs(gradient).max(axis=1, keepdims=True)
-    scaled = np.divide(gradient, peak, out=np.zeros_like(gradient), where=peak > 0)
-    length = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.divide(scaled, length, out=scaled, where=length > 0)
+    length = _lengths(gradient)
+    return np.divide(gradient, length, out=np.zeros_like(gradient), where=length > 0)
 
 
 def _within(shift, epsilon, norm):
     """The nearest shift of at most epsilon."""
     if norm == "inf":
         return np.clip(shift, -epsilon, epsilon)
-    length = np.linalg.norm(shift, axis=1, keepdims=True)
-    return shift * np.minimum(1, epsilon / np.maximum(length, epsilon))
+    return shift * (epsilon / np.maximum(_lengths(shift), epsilon))
+
+
+def _lengths(rows):
+    """Euclidean norms, (n, 1), of squares that neither overflow nor vanish."""
+    peak = np.abs(rows).max(axis=1, keepdims=True)
+    scaled = np.divide(rows, peak, out=np.zeros_like(rows), where=peak > 0)
+    return peak * np.linalg.norm(scaled, axis=1, keepdims=True)

@@ -18,6 +18,7 @@ NOISES = {"aggregate": "aggre_label", "random": "random_label1", "worst": "worse
 N_TRAIN, N_VALIDATION, SIDE = 3000, 500, 16
 EPOCHS, BATCH, RATE, DECAY = 8, 100, 0.1, 5e-4
 COPIES, CHECKPOINTS, WIDTH = 5, 3, 2048
+SEEDS = 2
 RANKED_ONLY = ("LiSSA, last layer", "exact influence, last layer", "IP, last layer")
 
 
@@ -178,45 +179,85 @@ def harms(net, states, rates, X, y, X_validation, y_validation, seed):
     return found | {"random": np.random.default_rng(seed).random(len(y))}
 
 
-def removal(noise, seed):
-    """A cell: for each method, how well it finds wrong labels, and accuracy without its rows."""
-    settings = {
-        "noise": noise,
-        "seed": seed,
-        "rows": N_TRAIN,
-        "validation_rows": N_VALIDATION,
-        "side": SIDE,
-        "epochs": EPOCHS,
-    }
+class Study:
+    """What both cells of some labels and a seed begin with."""
 
-    def cell(data):
+    def __init__(self, data, noise, seed):
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
-        X, y, clean, X_validation, y_validation, X_test, y_test = rows_of(data, noise, seed)
-        wrong = y != clean
-        size = int(wrong.sum())
+        self.data, self.seed = data, seed
+        self.rows = rows_of(data, noise, seed)
+        self.wrong = self.rows[1] != self.rows[2]
+        self.settings = {
+            "noise": noise,
+            "seed": seed,
+            "rows": N_TRAIN,
+            "validation_rows": N_VALIDATION,
+            "side": SIDE,
+            "epochs": EPOCHS,
+        }
+        self.by_method = data.kept("harms", self._harms, **self.settings)
+        self.full = float(self.by_method.pop("full"))
 
-        def first():
-            net, states, rates = train(X, y, seed)
-            found = harms(net, states, rates, X, y, X_validation, y_validation, seed)
-            return found | {"right labels known": wrong, "full": accuracy(net, X_test, y_test)}
+    def _harms(self):
+        X, y, _, X_validation, y_validation, X_test, y_test = self.rows
+        net, states, rates = train(X, y, self.seed)
+        found = harms(net, states, rates, X, y, X_validation, y_validation, self.seed)
+        return found | {"right labels known": self.wrong, "full": accuracy(net, X_test, y_test)}
 
-        by_method = data.kept("harms", first, **settings)
-        full, found = float(by_method.pop("full")), {}
-        for method, harm in by_method.items():
-            removed = np.argsort(-harm.astype(float), kind="stable")[:size]
-            kept = np.delete(np.arange(len(y)), removed)
+    def removed(self, method):
+        """The most harmful rows, as many as are wrong."""
+        order = np.argsort(-self.by_method[method].astype(float), kind="stable")
+        return order[: self.wrong.sum()]
 
-            def again(kept=kept):
-                return {"accuracy": accuracy(train(X[kept], y[kept], seed)[0], X_test, y_test)}
-
-            found[method] = {
-                "auc": float(roc_auc_score(wrong, harm)),
-                "precision": float(wrong[removed].mean()),
+    def ranking(self):
+        """Name -> how well wrong labels are found."""
+        return {
+            method: {
+                "auc": float(roc_auc_score(self.wrong, harm)),
+                "precision": float(self.wrong[self.removed(method)].mean()),
             }
-            if method not in RANKED_ONLY:
-                again = data.kept("again", again, method=method, **settings)
-                found[method]["accuracy"] = float(again["accuracy"])
-        return settings | {"wrong": float(wrong.mean()), "full": full, "methods": found}
+            for method, harm in self.by_method.items()
+        }
+
+    def without(self, method):
+        """Accuracy without the rows that a method removes."""
+        X, y, *_, X_test, y_test = self.rows
+        kept = np.delete(np.arange(len(y)), self.removed(method))
+
+        def again():
+            net = train(X[kept], y[kept], self.seed)[0]
+            return {"accuracy": accuracy(net, X_test, y_test)}
+
+        found = self.data.kept("again", again, method=method, **self.settings)
+        return {"accuracy": float(found["accuracy"])}
+
+
+def ranking(noise, seed):
+    """A cell: how well each method finds wrong labels."""
+
+    def cell(data):
+        study = Study(data, noise, seed)
+        about = {"wrong": float(study.wrong.mean()), "full": study.full}
+        return study.settings | about | {"methods": study.ranking()}
 
     return cell
+
+
+def removal(noise, seed):
+    """A cell: accuracy without the rows that each method removes."""
+
+    def cell(data):
+        study = Study(data, noise, seed)
+        names = [name for name in study.by_method if name not in RANKED_ONLY]
+        return study.settings | {"methods": {name: study.without(name) for name in names}}
+
+    return cell
+
+
+CELLS = {
+    f"cifar10n-{noise}-{seed}-{kind}": cell(noise, seed)
+    for seed in range(SEEDS)
+    for kind, cell in (("ranking", ranking), ("removal", removal))
+    for noise in NOISES
+}

@@ -102,8 +102,11 @@ def networks(data):
     others[..., at, targets] = -np.inf
     outputs = (truth.logits[..., at, targets] - logsumexp(others, axis=-1)).mean(axis=0)
 
-    def products(metric="dot", **options):
-        own, of_test = (gradient_rows(net, part, k=WIDTH, **options) for part in (rows, explained))
+    def gradients(**options):
+        """Of the loss, of training and test rows."""
+        return [gradient_rows(net, part, k=WIDTH, **options) for part in (rows, explained)]
+
+    def products(own, of_test, metric="dot"):
         return SimilarityExplainer(metric=metric).fit(own.X, own.y).attribute(of_test.X)
 
     def trak():
@@ -121,13 +124,13 @@ def networks(data):
     def dual_view():
         return DualViewExplainer(random_state=0).fit(head.X, head.y).attribute(test.X, targets)
 
-    copies = dropout_states(net, COPIES, random_state=0)
+    copies, single = dropout_states(net, COPIES, random_state=0), gradients()
     p = head.logits - logsumexp(head.logits, axis=1, keepdims=True)
     effects = {
-        "IP": products,
-        "IP-Ensemble": lambda: products(states=copies, weights=[1 / COPIES] * COPIES),
-        "TracIn": lambda: products(states=truth.states[0], weights=truth.rates[0]),
-        "GradCos": lambda: products("cosine"),
+        "IP": lambda: products(*single),
+        "IP-Ensemble": lambda: products(*gradients(states=copies, weights=[1 / COPIES] * COPIES)),
+        "TracIn": lambda: products(*gradients(states=truth.states[0], weights=truth.rates[0])),
+        "GradCos": lambda: products(*single, "cosine"),
         "TRAK": trak,
         "IP, last layer": lambda: last("identity"),
         "EK-FAC, last layer": lambda: last("ekfac"),

@@ -28,7 +28,7 @@ def _debugging(results, kind):
         *(f"{share:.0%}" for share in debugging.SHARES[::2]),
         "flips found in 40 %",
         "area",
-        "paper: accuracy, found",
+        *(["paper: accuracy, found"] if kind == "pixels" else []),
     ]
     rows = []
     for method in METHODS:
@@ -39,11 +39,12 @@ def _debugging(results, kind):
             row += [_spread([v["found"][-1] for v in each]), _spread([v["area"] for v in each])]
         else:
             row += [None] * 7
-        row.append(", ".join(PAPER_DEBUGGING.get(method, ("not shown",))))
+        if kind == "pixels":
+            row.append(", ".join(PAPER_DEBUGGING.get(method, ("not shown",))))
         rows.append(row)
     clean = _spread([split["clean_accuracy"] for split in splits]) if splits else None
-    rows.append(["all labels right", *[clean] * 5, "", "", ""])
-    return markdown(["checked", *columns], rows)
+    rows.append(["all labels right", *[clean] * 5, *[""] * (len(columns) - 5)])
+    return markdown([f"checked ({len(splits)} splits)", *columns], rows)
 
 
 def _spread(values):
@@ -168,12 +169,12 @@ def _toy(results):
             if each is None:
                 row += [None, None]
             else:
-                row += [f"{each['largest'][1]:.2g}", f"{each['zero']:.0%}"]
+                row += [f"{each['largest'][1]:.2g}", f"{each['top_of_class']:.0%}"]
         rows.append(row)
     columns = [
         f"{cell.replace('toy_', 'scale ')}: {what}"
         for cell in toy.CELLS
-        for what in ("largest, median", "all zero")
+        for what in ("largest", "first row of the class")
     ]
     return markdown(["method", *columns], rows)
 
