@@ -22,6 +22,7 @@ from distributed import Client, LocalCluster
 
 from skattrib import distributed
 from skattrib.distributed import _candidates, _cluster
+from skattrib.distributed._rows import keys_of
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:360, ::3] / 16, y[:360] % 4
@@ -241,6 +242,22 @@ def test_rows_that_are_all_candidates_have_the_fit_of_one_machine(monkeypatch):
     assert_array_equal(there.dual_coef_, here.dual_coef_)
     again = there.set_params(warm_start=True, C=1.01 * there.C_).fit(rows(), y)
     assert again.dual_gap_ <= again.tol and again.n_iter_ < here.n_iter_
+
+
+@pytest.mark.parametrize("of", [np.asarray, sparse.csr_array])
+def test_rows_equal_to_those_of_the_solution_are_found(of):
+    coef = np.random.default_rng(0).normal(size=(4, X.shape[1]))
+    there, codes = np.vstack([X[::-1], X[:3] + 1e-3]), np.r_[y[::-1], y[:3]]
+    used = np.array([5, 90, 91])
+    losses = np.sort(_candidates.losses_of(of(X[used]), y[used], coef, np.ones(4)))
+    known = np.unique(keys_of(of(X[used]), y[used])), losses, 1e-10, (coef, np.ones(4))
+    candidates = np.zeros(len(there), dtype=bool)
+    candidates[359 - 91] = True
+    found = _candidates.rows_with(
+        of(there), codes, np.ones(len(there)), known, np.packbits(candidates)
+    )
+    # row 200 is equal to row 5
+    assert_array_equal(found, [359 - 200, 359 - 90, 359 - 5])
 
 
 def test_ties_are_in_the_order_of_the_training_rows(client):

@@ -21,7 +21,6 @@ from skattrib.metrics import (
     coreset_curve,
     data_removal_support,
     debugging_curve,
-    mending_support,
     mislabel_detection_score,
     mislabel_support,
     pruning_curve,
@@ -40,9 +39,6 @@ NEAR = -((X_TEST[:, None] - X) ** 2).sum(axis=2)
 T = np.random.default_rng(1).standard_normal((8, 40)) + 2 * (Y_TEST[:, None] == Y)
 SCORES = np.random.default_rng(2).standard_normal(40)
 COUNTS = [1, 5, 9, 13, 17, 30]
-# the first six rows of X_TEST are wanted to be of another class than they are
-WRONG = GaussianNB().fit(X, Y).predict(X_TEST)
-RIGHT = np.where(np.arange(8) < 6, (WRONG + 1) % 3, WRONG)
 
 
 def fit_bayes(X, y):
@@ -77,40 +73,6 @@ def test_mislabel_support_is_its_definition():
     ]
     assert_array_equal(result.support, expected)
     assert len(set(expected)) > 2
-
-
-@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
-def test_mending_support_is_its_definition(container):
-    # rows of every class but the right one are opponents, so that some errors can be mended
-    opponents = T - 6 * (WRONG[:, None] == Y)
-    result = mending_support(container(opponents), BAYES, X, Y, X_TEST, RIGHT, counts=COUNTS)
-    cases = zip(X_TEST, RIGHT, np.argsort(opponents, axis=1).tolist(), strict=True)
-    expected = [
-        reference.mending(fit_bayes, X.tolist(), Y.tolist(), *case, COUNTS) for case in cases
-    ]
-    assert_array_equal(result.support, expected)
-    errors = result.support[~np.isnan(expected)]
-    assert len(errors) == 6 and len(set(errors)) > 2
-    assert_allclose(result.mended, [np.mean(errors <= count) for count in COUNTS])
-    with_ends = mending_support(
-        opponents, BAYES, X, Y, X_TEST, RIGHT, counts=COUNTS, confidence=0.9, random_state=0
-    )
-    assert_array_equal(with_ends.mended, result.mended)
-    assert np.all(with_ends.low.mended <= result.mended) and with_ends.low.mended[-1] < 1
-
-
-def test_mending_leaves_excluded_rows_and_needs_an_error():
-    X, y = [[0.0], [0.1], [9.0]], [0, 0, 1]
-    result = mending_support([[-2.0, -1.0, 0.0]], KNN, X, y, [[1.0]], [1], counts=[1, 2])
-    assert_array_equal(result.support, [2])
-    result = mending_support([[-2.0, -np.inf, 0.0]], KNN, X, y, [[1.0]], [1], counts=[1, 2])
-    assert_array_equal(result.support, [np.inf])
-    with pytest.raises(ValueError, match="no row of X_test is predicted wrongly"):
-        mending_support([[-2.0, -1.0, 0.0]], KNN, X, y, [[1.0]], [0], counts=[1])
-    with pytest.raises(ValueError, match="y and y_test must hold labels of one kind"):
-        mending_support([[-2.0, -1.0, 0.0]], KNN, X, y, [[1.0]], ["0"], counts=[1])
-    with pytest.raises(ValueError, match=re.escape("y_test has shape (2,)")):
-        mending_support([[-2.0, -1.0, 0.0]], KNN, X, y, [[1.0]], [0, 1], counts=[1])
 
 
 def test_supports_of_two_classes():

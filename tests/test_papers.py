@@ -102,7 +102,7 @@ def test_tables_come_from_the_records(tmp_path):
     page.write_text(mark.format("a table"))
     with pytest.raises(ValueError, match="0 places for table 'cells'"):
         machinery.write_tables(some, machinery.read(tmp_path), page)
-    page.write_text(mark.format("a table") + mark.format("cells"))
+    page.write_text(mark.format("a table").replace("old\n", "") + mark.format("cells"))
     for _ in range(2):
         machinery.write_tables(some, machinery.read(tmp_path), page)
     text = page.read_text()

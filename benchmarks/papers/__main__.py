@@ -102,8 +102,9 @@ def write_tables(paper, results, page):
     tables = paper.tables(results) | {"cells": cells_table(paper, results)}
     text = page.read_text()
     for name, table in tables.items():
-        marks = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        text, found = marks.subn(lambda m, table=table: m[1] + table + m[2], text)
+        # an empty table has its end on the next line
+        marks = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text, found = marks.subn(lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text)
         if found != 1:
             raise ValueError(
                 f"{page} has {found} places for table {name!r}, not one: "

@@ -11,10 +11,10 @@ from sklearn.svm import LinearSVC
 from skattrib import DualViewExplainer, compare_explainers
 from skattrib.metrics import shortcut_detection_score
 
-from .methods import Explained, Given, influences, places
-from .networks import NetworkClassifier, trained
-from .planted import FAULTS, MARKED_CLASS, rows
-from .tables_dualview import tables
+from ._methods import Explained, Given, influences, places
+from ._networks import NetworkClassifier, trained
+from ._planted import FAULTS, MARKED_CLASS, rows
+from ._tables_dualview import tables
 
 SETTINGS = {"rows": 2000, "test_rows": 500, "C": [1e-5, 1e-3, 1e-1]}
 # of networks; batch 64, momentum 0.9, one cycle of the learning rate

@@ -4,15 +4,16 @@ from functools import partial
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils import Bunch
 
 from skattrib import compare_explainers
 from skattrib.retraining import subset_outputs
 
-from .methods import Explained, Given, places
-from .networks import NetworkClassifier, trained
-from .planted import FAULTS, MARKED_CLASS, rows
-from .tables_dualxda import tables
-from .truth import halves
+from ._methods import Explained, Given, places
+from ._networks import NetworkClassifier, trained
+from ._planted import FAULTS, MARKED_CLASS, rows
+from ._tables_dualxda import tables
+from ._truth import halves
 
 SETTINGS = {
     **{"rows": 2000, "test_rows": 500, "halves": 32, "shares": [0.1, 0.3, 0.5, 0.7]},
@@ -45,7 +46,11 @@ def head():
 def network_truth(data, kind, of):
     """Log-odds of networks on halves of the rows as they are."""
     given = of.rows.X, of.rows.y, of.rows.X_test, of.targets
-    return halves(data, kind, NetworkClassifier(kind, **OPTIONS[kind]), *given, SETTINGS["halves"])
+    estimator, n = NetworkClassifier(kind, **OPTIONS[kind]), SETTINGS["halves"]
+    settings = {**estimator.get_params(), "rows": len(of.rows.y), "halves": n}
+    return Bunch(
+        **data.kept(f"{kind}_truth", lambda: halves(data, kind, estimator, *given, n), **settings)
+    )
 
 
 def head_truth(data, kind, of):

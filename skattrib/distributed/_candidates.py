@@ -292,4 +292,5 @@ def rows_with(X, codes, weight, known, mask):
         place = np.searchsorted(losses, loss - off)
         found.append(rows[losses.take(place, mode="clip") <= loss + off])
     rows = np.concatenate(found)
-    return rows[np.isin(keys_of(X[rows], codes[rows]), keys)]
+    found = keys_of(X[rows], codes[rows])
+    return rows[keys.take(np.searchsorted(keys, found), mode="clip") == found]

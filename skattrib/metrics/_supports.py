@@ -237,6 +237,8 @@ def mending_support(
     >>> mending_support([[-2.0, 1.0, 0.0]], knn, X, y, [[0.4]], [1], counts=[1]).support
     array([1.])
     """
+    if y_test is None:
+        raise ValueError("y_test is None; give the right label of each row of X_test.")
     flips = _Flips(
         attributions, estimator, X, y, X_test, counts, sample_weight, random_state, y_test
     )

@@ -7,7 +7,7 @@ from sklearn.utils import Bunch
 
 from skattrib.planting import flip_labels, merge_classes, plant_shortcut
 
-from .networks import SHAPES, pixels
+from ._networks import SHAPES, pixels
 
 FAULTS = ("none", "subclasses", "flipped", "marked")
 # pairs of neighbours, as in the papers
