@@ -1,13 +1,37 @@
-"""Prints the tables of the guide: python benchmarks/tables.py.
+"""Prints the tables of the guide: python benchmarks/tables.py, with --write into its pages.
 
 They are made of what bench_comparison.py, bench_label_issues.py, bench_networks.py, bench_cnn.py
 and bench_intercept.py left in benchmarks/results; of those that have not run there is no table.
+In a page a table stands between `<!-- table: NAME -->` and `<!-- end -->`. Results behind such
+tables are kept in the repository.
 """
 
 import json
+import re
+import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
+GUIDE = Path(__file__).parents[1] / "docs/guide"
+DATA = {
+    "cnn128": "deep features",
+    "newsgroups": "text",
+    "adult_e4": "Adult, 4 epochs",
+    "adult_e50": "50",
+    "digits_e10": "digits, 10",
+    "digits_e120": "120",
+    "fmp_e4": "Fashion, 4",
+    "fmp_e40": "40",
+}
+NETWORK_METHODS = {
+    "influence, last layer, T = 2": "influence, last layer, T = 2",
+    "influence, refitted": "influence, head fitted anew",
+    "influence, refitted, C = 1": "the same at C = 1",
+    "representer": "representer",
+    "DualView": "DualView",
+    "cosine": "cosine",
+    "influence, raw columns": "influence, raw columns",
+}
 SCORES = {
     "linear_datamodeling": "ranks retrained outputs (LDS)",
     "leave_one_out": "correlation with real leave-one-out",
@@ -50,10 +74,11 @@ def comparison():
     for score, title in SCORES.items():
         cells = [[text_of(found, of, name, score, names) for name in names] for of in data]
         if score == "linear_datamodeling":
-            lines += [[f"{title}, {of}", *line] for of, line in zip(data, cells, strict=True)]
+            named = zip(data, cells, strict=True)
+            lines += [[f"{title}, {DATA.get(of, of)}", *line] for of, line in named]
         else:
             lines.append([title, *(join(pair) for pair in zip(*cells, strict=True))])
-    return table([f"{' / '.join(data)}", *names], lines)
+    return table([" / ".join(DATA.get(of, of) for of in data), *names], lines)
 
 
 def text_of(found, data, name, score, names):
@@ -114,20 +139,27 @@ def label_issues():
 
 def networks():
     """Scores against retrained networks: of one network's features / the average of all."""
-    found, sets, methods = {}, {}, {}
-    for row in read("networks"):
-        if row["method"].startswith("trial"):
-            continue
-        found[row["method"], row["data"], row["networks"]] = row["lds"]
-        sets[row["data"]] = methods[row["method"]] = None
+    rows = read("networks")
+    found = {(row["method"], row["data"], row["networks"]): row["lds"] for row in rows}
+    sets = [data for data in DATA if any(row["data"] == data for row in rows)]
+    features = [method for method in NETWORK_METHODS if method != "influence, raw columns"]
+    best = {data: max(found[method, data, "average"] for method in features) for data in sets}
     lines = []
-    for method in methods:
+    for method, title in NETWORK_METHODS.items():
         cells = []
         for data in sets:
-            both = [found.get((method, data, kind)) for kind in ("one", "average")]
-            cells.append(" / ".join(f"{value:.2f}" for value in both if value is not None))
-        lines.append([method, *cells])
-    return table(["LDS, one network / the average of three", *sets], lines)
+            one, average = (found.get((method, data, kind)) for kind in ("one", "average"))
+            texts = [short(value) for value in (one, average) if value is not None]
+            if average is not None and average == best[data]:
+                texts[-1] = f"**{texts[-1]}**"
+            cells.append(" / ".join(texts))
+        lines.append([title, *cells])
+    return table(["", *(DATA[data] for data in sets)], lines)
+
+
+def short(value):
+    """Two digits, without the zero before the point."""
+    return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
 
 
 def cnn():
@@ -144,12 +176,12 @@ def cnn():
 
 
 def intercept():
-    """What the intercept's share does to rankings."""
+    """What the intercept's share does to rankings; bold, what is ahead by more than .1."""
     scores = {
-        "share_of_mass": "the intercept's share of the absolute mass",
+        "share_of_mass": "its share of the absolute mass",
         "subclass_detection": "top row is of the hidden subclass",
-        "linear_datamodeling": "LDS",
-        "mislabel_detection": "finds a tenth of flipped labels",
+        "linear_datamodeling": "ranks retrained outputs (LDS)",
+        "mislabel_detection": "finds flipped labels by mean abs. attribution",
     }
     rows = read("intercept")
     columns = list(dict.fromkeys((row["data"], row["explainer"]) for row in rows))
@@ -157,14 +189,60 @@ def intercept():
     lines = []
     for score, title in scores.items():
         ways = ["included"] if score == "share_of_mass" else ["included", "left out"]
-        values = [[found[*column, way][score] for way in ways] for column in columns]
-        lines.append([title, *(" / ".join(f"{value:.2f}" for value in pair) for pair in values)])
-    return table(["included / left out", *(", ".join(column) for column in columns)], lines)
+        cells = []
+        for column in columns:
+            values = [found[*column, way][score] for way in ways]
+            ahead = max(values) if max(values) - min(values) > 0.1 else None
+            texts = [f"**{short(v)}**" if v == ahead else short(v) for v in values]
+            cells.append(" / ".join(texts))
+        lines.append([title, *cells])
+    head, last = [""], None
+    for data, explainer in columns:
+        head.append(explainer if data == last else f"{DATA.get(data, data)}, {explainer}")
+        last = data
+    return table(head, lines)
+
+
+TABLES = {
+    "comparison": comparison,
+    "label_issues": label_issues,
+    "networks": networks,
+    "cnn": cnn,
+    "intercept": intercept,
+}
+
+
+def with_tables(text, tables):
+    """A page with the tables that it has places for."""
+    for name, made in tables.items():
+        place = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        text = place.sub(lambda m, made=made: m[1] + made + m[2], text)
+    return text
+
+
+def make_tables():
+    """(tables by name, files of results that are not there)."""
+    tables, missing = {}, []
+    for name, make in TABLES.items():
+        try:
+            tables[name] = make()
+        except FileNotFoundError as error:
+            missing.append(error.filename)
+    return tables, missing
+
+
+def main(write):
+    tables, missing = make_tables()
+    for page in sorted(GUIDE.glob("*.md")) if write else ():
+        text = page.read_text(encoding="utf-8")
+        if (made := with_tables(text, tables)) != text:
+            page.write_text(made, encoding="utf-8")
+            print(f"wrote {page}")
+    if not write:
+        print(*tables.values(), sep="\n\n")
+    for name in missing:
+        print(f"no {name}: its table stays as it is", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    for make in (comparison, label_issues, networks, cnn, intercept):
-        try:
-            print(make(), end="\n\n")
-        except FileNotFoundError as error:
-            print(f"no {error.filename}\n")
+    main("--write" in sys.argv[1:])

@@ -34,7 +34,29 @@ cdef const cs_kernels *_kernels = cs_select(b"")
 
 
 def instruction_set(name=None):
-    """Name of the instruction set in use; a name (or "" for the best) selects it."""
+    """Name of the instruction set in use; a name (or "" for the best) selects it.
+
+    Parameters
+    ----------
+    name : str, optional
+        "baseline" anywhere, "avx2" or "avx512" on x86-64; taken from now on in this process.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If the processor cannot run it.
+
+    Examples
+    --------
+    >>> from skattrib import instruction_set
+    >>> instruction_set("baseline")
+    'baseline'
+    >>> best = instruction_set("")
+    """
     global _kernels
     cdef const cs_kernels *found
     if name is not None:

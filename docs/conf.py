@@ -4,10 +4,17 @@ import os
 import re
 import warnings
 from importlib.util import find_spec
+from pathlib import Path
 
 import matplotlib
 
 import skattrib
+
+README = Path(__file__).parents[1] / "README.md"
+PLACES = [
+    "https://github.com/skattrib/skattrib/blob/main/",
+    "https://raw.githubusercontent.com/skattrib/skattrib/main/",
+]
 
 matplotlib.use("agg")
 os.environ["TQDM_DISABLE"] = "1"
@@ -29,7 +36,9 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["examples", "site"]
 if not find_spec("torch"):
-    exclude_patterns += ["api_torch.rst"]
+    exclude_patterns += ["api/torch.rst"]
+if not find_spec("distributed"):
+    exclude_patterns += ["api/distributed.rst"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
@@ -44,8 +53,11 @@ sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"plot_",
+    # what needs torch
+    "ignore_pattern": "__init__" if find_spec("torch") else "plot_pixel_maps",
     "abort_on_example_error": True,
     "show_memory": False,
+    "write_computation_times": False,
     "min_reported_time": 5,
     "download_all_examples": False,
     "remove_config_comments": True,
@@ -54,6 +66,8 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "skattrib"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "github_url": "https://github.com/skattrib/skattrib",
     "navbar_end": ["theme-switcher", "navbar-icon-links"],
@@ -70,6 +84,16 @@ def _quote_names(app, what, name, obj, options, lines):
             lines[number] = re.sub(r"(?<![\w`*.:\\])([A-Za-z]\w*_)(?![\w`*])", r"``\1``", line)
 
 
+def _home_of_readme(app, docname, source):
+    """The home page is the first part of the README, whose links are those of any place."""
+    if docname == "index":
+        home, end, _ = README.read_text(encoding="utf-8").partition("<!-- end of home -->")
+        assert end, "README.md has no end of its home part"
+        home = re.sub(rf"\((?:{'|'.join(map(re.escape, PLACES))})docs/", "(", home)
+        source[0] = source[0].replace("HOME", home)
+
+
 def setup(app):
     """Sphinx calls this; numpydoc has its turn first."""
+    app.connect("source-read", _home_of_readme)
     app.connect("autodoc-process-docstring", _quote_names, priority=900)

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._arrays.row_blocks import RowBlocks
     from ._svm.crammer_singer import instruction_set
     from .comparison import compare_explainers
     from .explainers import (
@@ -42,6 +43,7 @@ __all__ = [
     "MLPExplainer",
     "RepresenterExplainer",
     "RepresenterRegressor",
+    "RowBlocks",
     "SimilarityExplainer",
     "TRAKExplainer",
     "compare_explainers",
@@ -58,6 +60,7 @@ __all__ = [
 # names are imported when they are first asked for: explainers, but for these
 _ELSEWHERE = {
     "LeafFeatures": "preprocessing",
+    "RowBlocks": "_arrays.row_blocks",
     "compare_explainers": "comparison",
     "explain": "findings",
     "find_label_issues": "findings",

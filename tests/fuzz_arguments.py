@@ -493,6 +493,20 @@ def choose(rng):
                 "model_outputs": T[:, :3],
                 **interval,
             },
+            metrics.demographic_parity_gap: {
+                "outputs": T[:, :3],
+                "sensitive_features": y[: len(T)] == 1,
+                "groups": None,
+                **interval,
+            },
+            metrics.equal_opportunity_gap: {
+                "outputs": T[:, 0],
+                "y_true": np.arange(len(T)) % 2,
+                "sensitive_features": np.arange(len(T)) // 2 % 2,
+                "groups": None,
+                "labels": None,
+                **interval,
+            },
             metrics.sparsity: {"attributions": T, "mass": 0.9, **interval},
             metrics.top_k_cardinality: {"attributions": T, "k": 3},
             metrics.top_k_overlap: {
@@ -513,6 +527,16 @@ def choose(rng):
                 "where": None,
                 "value": None,
                 **seed,
+            },
+            planting.adversarial_examples: {
+                "estimator": LogisticRegression().fit(X, y),
+                "X": X,
+                "y": y,
+                "epsilon": 0.1,
+                "norm": "inf",
+                "n_steps": 2,
+                "step_size": None,
+                "clip": None,
             },
         }
         function = list(table)[rng.integers(len(table))]

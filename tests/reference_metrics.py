@@ -169,3 +169,23 @@ def support(fit, X, y, x, order, counts, label=None):
         if model.predict([x])[0] != before:
             return size
     return math.inf
+
+
+def group_gap(outputs, member, first, second, counted):
+    """Mean output of the counted rows of one group minus that of another, in loops."""
+    means = []
+    for group in (first, second):
+        values = [outputs[j] for j in range(len(outputs)) if member[j] == group and counted[j]]
+        means.append(sum(values) / len(values))
+    return means[0] - means[1]
+
+
+def mending(fit, X, y, x, right, order, counts):
+    """Smallest count of rows without which x is predicted right; NaN where it is with them."""
+    if fit(X, y).predict([x])[0] == right:
+        return math.nan
+    for size in counts:
+        kept = [i for i in range(len(y)) if i not in order[:size]]
+        if fit([X[i] for i in kept], [y[i] for i in kept]).predict([x])[0] == right:
+            return size
+    return math.inf

@@ -402,3 +402,101 @@ def test_bad_types(options, message):
     given = {"explainers": EXPLAINERS, "X": X, "y": Y, "X_test": X_TEST, "n_subsets": 2} | options
     with warnings.catch_warnings(), pytest.raises(TypeError, match=message):
         compare_explainers(**given)
+
+
+def test_faults_that_the_rows_have_already():
+    rng = np.random.default_rng(0)
+    own = {"cosine": (X @ rng.normal(size=(64, 20)), X_TEST @ rng.normal(size=(64, 20)))}
+    explainers = {name: EXPLAINERS[name] for name in ("dualview", "cosine")}
+    merged, merged_test = (merge_classes(y, [[0, 1, 2, 3], range(4, 10)])[0] for y in (Y, Y_TEST))
+    noisy, is_flipped = flip_labels(Y, 0.2, random_state=0)
+    has_mark = (Y == 3) & (np.arange(240) % 2 == 0)
+    targets = np.where(np.arange(40) % 3, Y_TEST, 3)
+    cases = {
+        "subclass_detection": (merged, merged_test, {"subclasses": (Y, Y_TEST)}, merged_test),
+        "mislabel_detection": (noisy, Y_TEST, {"is_flipped": is_flipped}, targets),
+        "shortcut_detection": (Y, Y_TEST, {"has_mark": has_mark}, targets),
+    }
+    fallen = (Y_TEST != 3) & (targets == 3)
+    for metric, (y, y_test, faults, explained) in cases.items():
+        found = compare_explainers(
+            *(explainers, X, y, X_TEST, y_test),
+            rows=own,
+            targets=explained,
+            faults=faults,
+            marked_class=3,
+            metrics=[metric],
+            memory=False,
+        )
+        for k, (name, one) in enumerate(explainers.items()):
+            rows, test = own.get(name, (X, X_TEST))
+            T = clone(one).fit(rows, y).attribute(test, explained)
+            expected = {
+                "subclass_detection": lambda T=T: metrics.subclass_detection_score(T, Y, Y_TEST),
+                "mislabel_detection": lambda T=T: metrics.mislabel_detection_score(T, is_flipped),
+                "shortcut_detection": lambda T=T: metrics.shortcut_detection_score(
+                    T[fallen], has_mark
+                ),
+            }
+            assert found.table[metric][k] == pytest.approx(expected[metric]())
+            assert found.table["accuracy"][k] == np.mean(explained == y_test)
+    assert found.table["shortcut_rows"] == [fallen.sum()] * 2
+
+
+def test_targets_of_a_network():
+    targets = np.roll(Y_TEST, 1)
+    options = {"metrics": ["class_detection", "completeness"], "memory": False}
+    found = compare_explainers(EXPLAINERS, X, Y, X_TEST, targets=targets, **options)
+    for k, name in enumerate(EXPLAINERS):
+        T = fit(name).attribute(X_TEST, targets)
+        expected = metrics.class_detection_score(T, Y, targets)
+        assert found.table["class_detection"][k] == expected
+    assert found.table["class_detection"][2] < 0.9
+    assert found.table["completeness"][0] < 1e-6
+    own = compare_explainers(EXPLAINERS, X, Y, X_TEST, **options)
+    assert own.table["class_detection"][2] == 1
+
+
+def test_shares_of_the_curves():
+    knn = KNeighborsClassifier(1)
+    options = {"estimator": knn, "metrics": ["coreset", "pruning", "debugging"], "shares": [0.5]}
+    few = {"cosine": EXPLAINERS["cosine"]}
+    found = compare_explainers(few, X, Y, X_TEST, Y_TEST, memory=False, random_state=0, **options)
+    T = fit("cosine").attribute(X_TEST)
+    data = knn, X, Y, X_TEST, Y_TEST
+    for name, curve in (("coreset", metrics.coreset_curve), ("pruning", metrics.pruning_curve)):
+        expected = curve(T, *data, shares=[0.5], random_state=0).accuracy.mean()
+        assert found.table[name] == [expected]
+    assert found.table["coreset"] != found.table["pruning"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"targets": Y_TEST[:3]}, ValueError, r"targets has shape \(3,\) but X_test has 40"),
+        ({"targets": Y_TEST + 10}, ValueError, r"target 1\d is no class of y"),
+        ({"targets": Y_TEST.astype(str)}, ValueError, "y and targets must hold labels of one kind"),
+        ({"faults": [1]}, TypeError, "faults must be a dict, got a list"),
+        ({"faults": {"noisy": Y}}, ValueError, "no fault 'noisy'; choose from 'subclasses', 'is_f"),
+        ({"faults": {"is_flipped": Y[:3]}}, ValueError, r"'is_flipped'. has shape \(3,\); exp"),
+        ({"faults": {"is_flipped": Y}}, ValueError, "values other than True and False"),
+        ({"faults": {"subclasses": Y}}, TypeError, "must be a pair .* got ndarray"),
+        ({"faults": {"subclasses": (Y, Y)}}, ValueError, r"shapes \(240,\) and \(240,\); expected"),
+        ({"faults": {"has_mark": Y == 3}}, ValueError, "marked_class is None; name the class"),
+        (
+            {"faults": {"is_flipped": Y == 3}, "metrics": ["subclass_detection"]},
+            ValueError,
+            "needs 'subclasses' among the faults",
+        ),
+        (
+            {"faults": {"is_flipped": Y == 3}, "metrics": ["debugging"], "estimator": MODEL},
+            ValueError,
+            "needs labels without the faults",
+        ),
+        ({"shares": [2.0], "metrics": ["coreset"], "estimator": MODEL}, ValueError, "shares must"),
+    ],
+)
+def test_bad_targets_faults_and_shares(options, kind, message):
+    few = {"cosine": EXPLAINERS["cosine"]}
+    with pytest.raises(kind, match=message):
+        compare_explainers(few, X, Y, X_TEST, Y_TEST, memory=False, **options)

@@ -22,6 +22,7 @@ from distributed import Client, LocalCluster
 
 from skattrib import distributed
 from skattrib.distributed import _candidates, _cluster
+from skattrib.distributed._rows import keys_of
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:360, ::3] / 16, y[:360] % 4
@@ -62,9 +63,7 @@ def client():
     # workers take long to start again where the processors are busy
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "5m"}),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True
-        ) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -204,9 +203,12 @@ def test_fitted_attributes(fitted, name):
 
 
 @pytest.mark.parametrize("C", [0.003, "scale", 3.0])
-def test_the_gap_is_that_of_all_rows(monkeypatch, C):
+def test_the_gap_is_that_of_all_rows(monkeypatch, capsys, C):
     monkeypatch.setattr(_candidates, "FEWEST", 60)
-    there = distributed.DualViewExplainer(C, tol=1e-4, random_state=0).fit(rows(), y, weight)
+    options = {"tol": 1e-4, "random_state": 0, "verbose": 1}
+    there = distributed.DualViewExplainer(C, **options).fit(rows(), y, weight)
+    *_, last = capsys.readouterr().out.splitlines()
+    assert f"relative gap of all 360 rows {there.dual_gap_:.2e}" in last
     here = skattrib.DualViewExplainer(C, tol=1e-9, random_state=0).fit(X, y, weight)
     scores = X @ there.coef_.T + there.intercept_
     label = scores[np.arange(len(y)), y][:, None]
@@ -232,13 +234,30 @@ def test_the_gap_is_that_of_all_rows(monkeypatch, C):
     assert_allclose(dual[:, 200], 2 * dual[:, 5], atol=1e-14)
 
 
-def test_rows_that_are_all_candidates_have_the_fit_of_one_machine():
+def test_rows_that_are_all_candidates_have_the_fit_of_one_machine(monkeypatch):
+    monkeypatch.setattr(_cluster, "FETCHED", 1)  # a partition at a time
     there = distributed.DualViewExplainer(0.5, random_state=3).fit(rows(), y)
     here = skattrib.DualViewExplainer(0.5, random_state=3).fit(X, y)
     assert_array_equal(there.coef_, here.coef_)
     assert_array_equal(there.dual_coef_, here.dual_coef_)
     again = there.set_params(warm_start=True, C=1.01 * there.C_).fit(rows(), y)
     assert again.dual_gap_ <= again.tol and again.n_iter_ < here.n_iter_
+
+
+@pytest.mark.parametrize("of", [np.asarray, sparse.csr_array])
+def test_rows_equal_to_those_of_the_solution_are_found(of):
+    coef = np.random.default_rng(0).normal(size=(4, X.shape[1]))
+    there, codes = np.vstack([X[::-1], X[:3] + 1e-3]), np.r_[y[::-1], y[:3]]
+    used = np.array([5, 90, 91])
+    losses = np.sort(_candidates.losses_of(of(X[used]), y[used], coef, np.ones(4)))
+    known = np.unique(keys_of(of(X[used]), y[used])), losses, 1e-10, (coef, np.ones(4))
+    candidates = np.zeros(len(there), dtype=bool)
+    candidates[359 - 91] = True
+    found = _candidates.rows_with(
+        of(there), codes, np.ones(len(there)), known, np.packbits(candidates)
+    )
+    # row 200 is equal to row 5
+    assert_array_equal(found, [359 - 200, 359 - 90, 359 - 5])
 
 
 def test_ties_are_in_the_order_of_the_training_rows(client):
@@ -301,8 +320,12 @@ def test_unfit_training_rows_are_refused():
     refused(ValueError, "rechunk", rows().rechunk((100, 5)))
     refused(ValueError, r"\(rows, features\)", da.zeros((4, 3, 2)))
     refused(
-        ValueError, "toarray", rows().map_blocks(sparse.csr_array, meta=sparse.csr_array((0, 0)))
+        ValueError, "give meta=scipy", rows().map_blocks(sparse.csr_array, meta=np.empty((0, 0)))
     )
+    refused(
+        ValueError, "give meta=numpy", rows().map_blocks(same_part, meta=sparse.csr_array((0, 0)))
+    )
+    refused(ValueError, "masked array", rows().map_blocks(np.ma.asarray, dtype=X.dtype))
     holed = X.copy()
     holed[250, 3] = np.nan
     refused(ValueError, r"NaN(.|\n)*training rows 230\.\.359", rows(holed))
@@ -325,6 +348,69 @@ def test_unfit_training_rows_are_refused():
     )
     with dask.config.set({"skattrib.candidate-memory": "100 kB"}):
         refused(ValueError, r"360 of 360 rows are candidates.* beyond the 97\.66 kiB")
+
+
+def same_part(part):
+    return part
+
+
+SPARSE = {"meta": sparse.csr_array((0, 0)), "dtype": X.dtype}
+
+
+@pytest.mark.parametrize("name", ["DualView", "Representer", "Influence", "same_class"])
+def test_sparse_chunks(monkeypatch, name):
+    monkeypatch.setattr(_candidates, "FEWEST", 60)
+    kind, parameters = EXPLAINERS[name]
+    few, test = sparse.csr_array(X * (X > 0.5)), sparse.csr_array(query)
+    few[200] = few[5]
+    chunks = rows(few.toarray(), (100, 130, 130)).map_blocks(sparse.csr_matrix, **SPARSE)
+    there = getattr(distributed, kind)(**parameters).fit(chunks.rechunk((150, -1)), y)
+    here = getattr(skattrib, kind)(**parameters).fit(few, y)
+    tests = da.from_array(query, chunks=(4, -1)).map_blocks(sparse.coo_matrix, **SPARSE)
+    same(there.attribute(test), here.attribute(test))
+    values, indices = (one.compute() for one in there.top_k(tests, 5))
+    same(values, here.top_k(test, 5)[0])
+    for method in "decompose", "directions":
+        expected = getattr(here, method)(test, indices)
+        for rows_of in test, tests:
+            found = getattr(there, method)(rows_of, indices)
+            found = found.compute() if rows_of is tests else found
+            assert sparse.issparse(found)
+            same(found, expected)
+        dense = getattr(there, method)(query, indices)
+        same(dense, getattr(here, method)(query, indices))
+    if hasattr(here, "support_vectors_"):
+        assert_array_equal(there.support_vectors_.compute().toarray(), few[here.support_].toarray())
+    assert there.score(chunks, y) == here.score(few, y)
+
+
+@pytest.mark.parametrize("name", ["DualView-C", "Representer", "Influence", "dot"])
+def test_explanations_of_rows_here(fitted, name):
+    there, here = fitted(name)
+    found, expected = (skattrib.explain(one, query[:3], k=2, X_train=X) for one in (there, here))
+    found, expected = found.to_frame(), expected.to_frame()
+    numbers = expected.select_dtypes("number").columns
+    same(found[numbers], expected[numbers])
+    assert found.drop(columns=numbers).equals(expected.drop(columns=numbers))
+    with pytest.raises(TypeError, match=r"give X\.compute\(\)"):
+        skattrib.explain(there, rows())
+    with pytest.raises(TypeError, match=r"X_train.*or leave it out"):
+        skattrib.explain(there, query, X_train=rows())
+    with pytest.raises(TypeError, match=r"skattrib\.distributed\.find_label_issues"):
+        skattrib.find_label_issues(there, rows(), y)
+
+
+def test_tasks_have_names_of_their_own(caplog, client):
+    """A scheduler that knows two tasks by one name may wait for ever."""
+    made = 2 * rows() + 1
+    there = distributed.SimilarityExplainer().fit(made, y)
+    assert there.score(made, y) == skattrib.SimilarityExplainer().fit(2 * X + 1, y).score(
+        2 * X + 1, y
+    )
+    kept = made.persist()
+    again = distributed.SimilarityExplainer().fit(kept, y)
+    assert_array_equal(again.top_k(kept[:3] + 1, 2)[1], there.top_k(2 * X[:3] + 2, 2)[1])
+    assert "run_spec" not in caplog.text
 
 
 def test_chunks_of_unknown_size_are_counted():

@@ -1,9 +1,12 @@
-"""Workers that die, clusters that go, and users who change their minds."""
+"""What a cluster does to a fit: workers killed, none left, the scheduler lost, an interrupt."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -15,12 +18,28 @@ pytest.importorskip("distributed")
 import dask
 import dask.array as da
 from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
+from distributed.core import Status
 
 from skattrib import LinearHead, distributed
 from skattrib.distributed import _candidates, _cluster, _loss
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:400, ::4] / 16, y[:400] % 3
+# seconds after which anything that is waited for has failed
+LONG = 120
+
+
+@contextmanager
+def workers(n, **options):
+    # at any port
+    options["scheduler_kwargs"] = {"dashboard": False, "dashboard_address": ":0"}
+    cluster = LocalCluster(n_workers=n, threads_per_worker=1, **options)
+    try:
+        with Client(cluster) as client:
+            yield client
+    finally:
+        cluster.close(timeout=LONG)
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +47,32 @@ def client():
     # workers take long to start again where the processors are busy
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "5m"}),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, processes=True
-        ) as cluster,
-        Client(cluster) as client,
+        workers(2, processes=True) as client,
     ):
         yield client
 
 
+@pytest.fixture
+def alone():
+    """A cluster of one thread in this process."""
+    with workers(1, processes=False, memory_limit=0) as client:
+        yield client
+
+
+def later(seconds, function, *args):
+    timer = threading.Timer(seconds, function, args)
+    timer.daemon = True
+    timer.start()
+
+
 def rows():
     return da.from_array(X, chunks=(100, -1))
+
+
+def kill_a_worker(client, seconds=0.0):
+    client.wait_for_workers(2, timeout=LONG)
+    pid = next(iter(client.cluster.workers.values())).pid
+    later(seconds, os.kill, pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
@@ -48,26 +83,22 @@ def test_a_worker_killed_in_mid_fit_changes_no_bit(client, monkeypatch, name, mo
     monkeypatch.setattr(_candidates, "FEWEST", 60)
     kind = getattr(distributed, name)
     expected = kind(random_state=0).fit(rows(), y)
-    gather, count, killed = module.gather, [], []
+    gather, count = module.gather, []
 
     def killing(tasks, what):
         count.append(what)
         if len(count) in passes:
-            client.wait_for_workers(2)
-            pid = next(iter(client.run(os.getpid).values()))
-            killed.append(pid)
             # some tasks are done by then, and their results are lost
-            threading.Timer(0.02, os.kill, (pid, signal.SIGKILL)).start()
+            kill_a_worker(client, 0.02)
         return gather(tasks, what)
 
     monkeypatch.setattr(module, "gather", killing)
     found = kind(random_state=0).fit(rows(), y)
     monkeypatch.setattr(module, "gather", gather)
-    assert len(killed) == len(passes)
+    assert len(count) > passes[-1]
     assert_array_equal(found.coef_, expected.coef_)
     assert_array_equal(found.intercept_, expected.intercept_)
-    client.wait_for_workers(2)
-    os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+    kill_a_worker(client)
     for one, other in zip(found.top_k(X[:9], 5), expected.top_k(X[:9], 5), strict=True):
         assert_array_equal(one, other)
 
@@ -77,23 +108,34 @@ def slow(part):
     return part
 
 
-def test_an_interrupt_ends_the_fit_and_its_tasks(client):
-    client.wait_for_workers(2)
-    slowly = rows().map_blocks(slow, dtype=X.dtype)
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_cluster, "HELD", 0.0)  # each sum reads the rows again
-        distributed.RepresenterExplainer().fit(slowly, y)
+def test_an_interrupt_ends_the_fit_and_its_tasks(client, monkeypatch):
+    client.wait_for_workers(2, timeout=LONG)
+    monkeypatch.setattr(_cluster, "HELD", 0.0)  # each sum reads the rows again
+    wait, count = _cluster._wait, []
+
+    def interrupted(*args):
+        count.append(args)
+        if len(count) == 4:
+            later(0.3, os.kill, os.getpid(), signal.SIGINT)
+        return wait(*args)
+
+    monkeypatch.setattr(_cluster, "_wait", interrupted)
+    # processes in the background begin without one
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            slowly = rows().map_blocks(slow, dtype=X.dtype)
+            distributed.RepresenterExplainer(max_iter=2).fit(slowly, y)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert len(count) == 4
     until = time.monotonic() + 20
-    while any(client.processing().values()) and time.monotonic() < until:
+    while (busy := _cluster._busy(_cluster._workers(client))) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not any(client.processing().values())
+    assert not busy
 
 
 def test_an_error_of_a_task_is_that_of_the_call(client):
-    client.wait_for_workers(1)
-
     def broken(part):
         raise OSError("the disk is gone")
 
@@ -101,33 +143,94 @@ def test_an_error_of_a_task_is_that_of_the_call(client):
         distributed.SimilarityExplainer().fit(rows().map_blocks(broken, dtype=X.dtype), y)
 
 
-def test_a_cluster_without_workers_is_named(client):
+def fitted_there():
+    return distributed.SimilarityExplainer().fit(rows(), y).top_k(X[:3])[1]
+
+
+def test_a_fit_in_a_task_lets_its_own_tasks_have_the_thread(alone):
+    found = alone.submit(fitted_there).result(timeout=LONG)
+    assert_array_equal(found, fitted_there())
+
+
+IMPATIENT = {"skattrib.no-workers-timeout": "1s"}
+
+
+def test_a_cluster_without_workers_is_named(alone):
     explainer = distributed.SimilarityExplainer().fit(rows(), y)
-    client.cluster.scale(0)
+    alone.cluster.scale(0)
     with (
-        dask.config.set({"skattrib.no-workers-timeout": "1s"}),
+        dask.config.set(IMPATIENT),
         pytest.raises(RuntimeError, match=r"no workers for 1 s while looking for .*cluster\.scale"),
     ):
         explainer.top_k(X[:3])
 
 
-def test_a_lost_cluster_is_named_and_rows_are_found_on_the_next():
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(processes=False, **options) as cluster, Client(cluster) as client:
-        explainer = distributed.DualViewExplainer(random_state=0).fit(rows(), y)
-        expected = explainer.top_k(X[:3])
-        threading.Timer(0.5, client.sync, (cluster.scheduler.close,)).start()
-        with (
-            dask.config.set(
-                {"skattrib.no-workers-timeout": "1s", "distributed.comm.timeouts.connect": "2s"}
-            ),
-            pytest.raises(RuntimeError, match="the cluster (was lost|has had no workers)"),
-        ):
-            for _ in range(100):
-                explainer.attribute(X)
-    with LocalCluster(processes=False, **options) as cluster, Client(cluster):
+def paused(dask_worker):
+    dask_worker.status = Status.paused
+
+
+def test_a_cluster_of_paused_workers_is_named(alone):
+    explainer = distributed.SimilarityExplainer().fit(rows(), y)
+    alone.run(paused)
+    with (
+        dask.config.set(IMPATIENT),
+        pytest.raises(RuntimeError, match=r"nothing for 1 s .*; 1 of its 1 workers are paused"),
+    ):
+        explainer.top_k(X[:3])
+
+
+ELSEWHERE = """
+import sys
+from distributed import LocalCluster
+options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
+with LocalCluster(processes=False, protocol="tcp", **options) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def elsewhere():
+    """A cluster in another process, and how to end it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    later(LONG, process.kill)
+    with process:
+        try:
+            with Client(process.stdout.readline().strip(), timeout=LONG):
+                yield process.kill
+        finally:
+            process.kill()
+
+
+def test_a_lost_cluster_is_named_and_rows_are_found_on_the_next(alone, elsewhere):
+    explainer = distributed.DualViewExplainer(random_state=0).fit(rows(), y)
+    expected = explainer.top_k(X[:3])
+    later(0.1, elsewhere)
+    with dask.config.set(IMPATIENT), pytest.raises(RuntimeError, match="the cluster was lost"):
+        while True:
+            explainer.attribute(X)
+    with pytest.raises(RuntimeError, match="the cluster was lost"), alone.as_current():
+        explainer._there.training.take(np.arange(3))
+    with alone.as_current():
         for one, other in zip(explainer.top_k(X[:3]), expected, strict=True):
             assert_array_equal(one, other)
+
+
+def test_a_scheduler_that_goes_while_it_sends_results_is_lost_too(alone, monkeypatch):
+    async def cut(client, futures):
+        raise CommClosedError("in the middle of a message")
+
+    explainer = distributed.SimilarityExplainer()
+    with alone.as_current():
+        explainer.fit(rows(), y)
+        monkeypatch.setattr(_cluster, "_results", cut)
+        with pytest.raises(RuntimeError, match="the cluster was lost"):
+            explainer.top_k(X[:3])
 
 
 def test_without_a_client_one_is_started_here(monkeypatch):
@@ -137,7 +240,7 @@ def test_without_a_client_one_is_started_here(monkeypatch):
     monkeypatch.setattr(_cluster, "get_client", none)
     with _cluster.current_client() as client:
         assert list(client.nthreads().values()) == [1]
-        assert client.submit(os.getpid).result() == os.getpid()
+        assert client.submit(os.getpid).result(timeout=LONG) == os.getpid()
 
 
 def test_arrays_that_begin_anywhere_are_moved():

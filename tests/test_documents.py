@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import tables
 
 import skattrib
 
@@ -36,11 +37,61 @@ def test_paths_in_documents_exist(document):
     assert {place for place in named if not exists(place)} == set()
 
 
+# links of the README hold wherever it is read
+PLACES = (
+    "https://github.com/skattrib/skattrib/blob/main/",
+    "https://raw.githubusercontent.com/skattrib/skattrib/main/",
+)
+
+
+def links(document):
+    """(file or folder, anchor) of each link within the repository, and the other links."""
+    inside, outside = [], []
+    text = re.sub(r"```.*?```", "", read(document), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        place = next((place for place in PLACES if link.startswith(place)), None)
+        target, _, anchor = link.removeprefix(place or "").partition("#")
+        if place or not re.match(r"\w+:", link):
+            folder = ROOT if place else (ROOT / document).parent
+            inside.append((folder / target if target else ROOT / document, anchor))
+        else:
+            outside.append(link)
+    return inside, outside
+
+
+def anchors(path):
+    """Those of the headings, as GitHub and MyST make them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text).strip().lower().replace(" ", "-") for text in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_in_documents_lead_somewhere(document):
-    targets = re.findall(r"\]\(([^)#:]+)\)", read(document))
-    folder = (ROOT / document).parent
-    assert [target for target in targets if not (folder / target).exists()] == []
+    inside, outside = links(document)
+    assert [str(path) for path, _ in inside if not path.exists()] == []
+    assert [anchor for path, anchor in inside if anchor and anchor not in anchors(path)] == []
+    assert [
+        link for link in outside if not re.fullmatch(r"https://[\w.-]+\.\w+(/\S*)?", link)
+    ] == []
+
+
+def test_the_readme_has_links_that_hold_where_it_is_not_among_its_files():
+    links_of_readme = re.findall(r"\]\(([^)\s]+)\)", read("README.md"))
+    assert [link for link in links_of_readme if not link.startswith("https://")] == []
+    assert len(links("README.md")[0]) > 20
+    assert len(read("README.md").splitlines()) < 250
+
+
+def test_tables_of_the_guide_are_those_of_the_results():
+    made, missing = tables.make_tables()
+    kept = {"comparison", "intercept", "networks"}
+    assert kept & {Path(name).stem for name in missing} == set()
+    found = set()
+    for page in sorted((ROOT / "docs/guide").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        found |= {name for name in made if f"<!-- table: {name} -->" in text}
+        assert tables.with_tables(text, {name: made[name] for name in kept}) == text, page.name
+    assert found >= kept
 
 
 def test_the_design_has_every_room():

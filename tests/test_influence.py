@@ -5,7 +5,6 @@ with row i minus the output without it. Refits are scikit-learn's, at tol=1e-10,
 rows; those of largest self-influence have bounds of their own.
 """
 
-import doctest
 from copy import deepcopy
 from functools import cache
 
@@ -28,7 +27,6 @@ from sklearn.preprocessing import StandardScaler, scale
 
 from skattrib import InfluenceExplainer, LinearHead
 from skattrib._softmax import hessian, newton, removals
-from skattrib.explainers import influence
 
 LABELS = {2: np.array(["no", "yes"]), 3: np.array(["b", "a", "c"])}
 
@@ -681,8 +679,3 @@ def test_too_few_newton_steps_warn():
     with pytest.warns(ConvergenceWarning, match="stopped after 1 Newton steps"):
         e = InfluenceExplainer(C=100.0, max_iter=1).fit(X, y)
     assert e.n_iter_ == 1 and e.gradient_norm_ > 1e-4
-
-
-def test_examples():
-    found = doctest.testmod(influence)
-    assert found.attempted and not found.failed

@@ -1,6 +1,5 @@
 """TRAK of scikit-learn's MLPClassifier on raw columns."""
 
-import doctest
 import warnings
 
 import numpy as np
@@ -16,7 +15,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skattrib import MLPExplainer, TRAKExplainer, mlp_gradients
-from skattrib.explainers import mlp
 
 LABELS = {2: np.array(["no", "yes"]), 3: np.array([-1, 4, 7])}
 n_classes = pytest.mark.parametrize("K", [2, 3])
@@ -207,8 +205,3 @@ def test_refusals():
     e = MLPExplainer(FrozenEstimator(model)).fit(X, y)
     with pytest.raises(ValueError, match="no logits: target must be one label"):
         e.attribute(X, np.ones((40, 3)))
-
-
-def test_example():
-    found = doctest.testmod(mlp)
-    assert found.attempted and not found.failed

@@ -1,7 +1,6 @@
 """Gradients of single rows of scikit-learn's MLPClassifier."""
 
 import copy
-import doctest
 import tracemalloc
 import warnings
 
@@ -244,8 +243,3 @@ def test_refusals():
             model.coefs_[0][0, 0] = np.nan
             with pytest.raises(ValueError, match="row 0 are not finite: look at the weights"):
                 mlp_gradients(model, X, k=k)
-
-
-def test_example():
-    found = doctest.testmod(mlp)
-    assert found.attempted and not found.failed

@@ -1,6 +1,5 @@
 """Representer points (Yeh et al. 2018) against scikit-learn, loops and an oracle's minimum."""
 
-import doctest
 import warnings
 from functools import cache
 
@@ -21,7 +20,6 @@ from sklearn.svm import LinearSVC
 
 from skattrib import LinearHead, RepresenterExplainer
 from skattrib._softmax.loss import SoftmaxLoss
-from skattrib.explainers import _heads, representer
 
 LABELS = {2: np.array(["no", "yes"]), 3: np.array([7, -1, 4])}
 LAYOUTS = {
@@ -335,9 +333,3 @@ def test_C_may_be_of_any_float_type():
         warnings.simplefilter("error")
         single = RepresenterExplainer(C=np.float32(2.0)).fit(X, y).attribute(X_test)
     assert_array_equal(single, RepresenterExplainer(C=2.0).fit(X, y).attribute(X_test))
-
-
-@pytest.mark.parametrize("module", (representer, _heads))
-def test_examples(module):
-    found = doctest.testmod(module)
-    assert found.attempted and not found.failed

@@ -60,7 +60,7 @@ def test_equal_rows_have_no_variance(layout):
 
 @each_scaled
 @pytest.mark.parametrize("K", [2, 3])
-@pytest.mark.parametrize("unit", [2.0**-20, 1e5, 3.7])
+@pytest.mark.parametrize("unit", [2.0**-20, 1e5])
 def test_the_unit_of_the_rows_does_not_matter(name, K, unit):
     X, y, X_test = problem(K)
     weight = 1.0 + np.arange(len(y)) % 3

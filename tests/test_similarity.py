@@ -4,7 +4,6 @@ Sources: Charpiat et al. 2019 (GradDot, GradCos), Hanawa et al. 2021, Pruthi et 
 Malisiewicz et al. 2011 (exemplar SVM).
 """
 
-import doctest
 import warnings
 
 import numpy as np
@@ -19,7 +18,6 @@ from sklearn.random_projection import GaussianRandomProjection
 from sklearn.svm import LinearSVC
 
 from skattrib import ExemplarSVMExplainer, SimilarityExplainer
-from skattrib.explainers import similarity
 
 LABELS = np.array(["a", "b", "c"])
 METRICS = {
@@ -349,11 +347,6 @@ def test_exemplar_svm_of_constant_features_knows_nothing():
     X, y, _ = problem()
     e = ExemplarSVMExplainer().fit(np.zeros_like(X), y)
     assert_array_equal(e.attribute(np.zeros((2, X.shape[1]))), 0)
-
-
-def test_examples():
-    found = doctest.testmod(similarity)
-    assert found.attempted and not found.failed
 
 
 @pytest.mark.parametrize("same_class", [False, True])

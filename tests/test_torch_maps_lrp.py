@@ -174,6 +174,23 @@ def test_images_in_another_order_of_memory():
     np.testing.assert_allclose(maps.train, expected.train, atol=1e-6)
 
 
+def test_a_network_in_another_order_of_memory():
+    """Its mean over all pixels is strided again by torch."""
+
+    def pooled(channels):
+        layers = nn.Conv2d(channels, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        return nn.Sequential(*layers)
+
+    case = Case(pooled, 3)
+    expected = pixel_maps(*case.arguments())
+    case.net.to(memory_format=torch.channels_last)
+    explainer, net, X, X_train, indices = case.arguments()
+    X, X_train = (x.contiguous(memory_format=torch.channels_last) for x in (X, X_train))
+    assert "AsStrided" in net[2](net[0](X)).grad_fn.name()
+    maps = pixel_maps(explainer, net, X, X_train, indices)
+    np.testing.assert_allclose(maps.train, expected.train, atol=1e-6)
+
+
 def test_epsilon_with_biases_is_gradient_times_input():
     case = Case(Skip, double=True)
     relevance = pixel_maps(*case.arguments(), conv="epsilon")

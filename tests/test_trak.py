@@ -1,6 +1,5 @@
 """TRAK on rows of gradients."""
 
-import doctest
 import warnings
 
 import numpy as np
@@ -12,7 +11,6 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from skattrib import InfluenceExplainer, LinearHead, TRAKExplainer
-from skattrib.explainers import trak
 from skattrib.gradients import gauss_newton
 from skattrib.gradients.gauss_newton import GaussNewton
 
@@ -266,8 +264,3 @@ def test_factors_in_blocks(shape, monkeypatch):
     assert_allclose(parts.solve(test), whole.solve(test), rtol=1e-9)
     H = G.T @ (p * G) + whole.penalty * np.eye(G.shape[1])
     assert_allclose(whole.solve(test) @ H, test, atol=1e-10)
-
-
-def test_example():
-    found = doctest.testmod(trak)
-    assert found.attempted and not found.failed

@@ -2,14 +2,15 @@
 Who makes the model treat two groups differently?
 =================================================
 
-Any weighted sum of outputs can be explained: here the difference between the mean logits of
-two groups.
+Any weighted sum of outputs can be explained: here the gap between the mean probabilities of two
+groups (demographic parity), which comes with the weights that make it a target.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skattrib import InfluenceExplainer
+from skattrib.metrics import demographic_parity_gap
 
 rng = np.random.default_rng(0)
 n = 800
@@ -23,22 +24,29 @@ X = np.column_stack([skill, group, rng.normal(size=(n, 3))])
 train, test = np.arange(600), np.arange(600, n)
 
 explainer = InfluenceExplainer().fit(X[train], y[train])
-weights = np.where(group[test] == 1, 1 / (group[test] == 1).sum(), -1 / (group[test] == 0).sum())
-gap = weights @ explainer.decision_function(X[test])
-print(f"mean logit of group 1 less that of group 0: {gap:+.2f}")
-harm = explainer.aggregate(X[test], 1, weights=weights)  # a row's part in that difference
-worst = harm.argsort()[:60]
+
+
+def parity(model):
+    p = model.predict_proba(X[test])[:, 1]
+    return demographic_parity_gap(p, group[test], confidence=0.95, random_state=0)
+
+
+found = parity(explainer)
+print(f"group 1 less group 0: {found.gap:+.2f} ({found.low.gap:+.2f} to {found.high.gap:+.2f})")
+target = explainer.target_weights(X[test], "probability", 1)
+effects = explainer.aggregate(X[test], target, weights=found.weights)  # each row's part in the gap
+worst = effects.argsort()[:60]
 print(f"of the 60 rows that lower group 1 most, {wronged[train][worst].sum()} were wronged")
 
 # %%
 # Without these rows, really trained again:
 kept = np.delete(train, worst)
 again = InfluenceExplainer().fit(X[kept], y[kept])
-print(f"without them: {weights @ again.decision_function(X[test]):+.2f}")
+print(f"without them: {parity(again).gap:+.2f}")
 figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
-bins = np.histogram_bin_edges(harm, 40)
-axis.hist(harm[~wronged[train]], bins, label="other rows", alpha=0.6)
-axis.hist(harm[wronged[train]], bins, label="wronged rows", alpha=0.6)
-axis.set(xlabel="effect of the row on the difference", yscale="log")
+bins = np.histogram_bin_edges(effects, 40)
+axis.hist(effects[~wronged[train]], bins, label="other rows", alpha=0.6)
+axis.hist(effects[wronged[train]], bins, label="wronged rows", alpha=0.6)
+axis.set(xlabel="effect of the row on the gap", yscale="log")
 axis.legend()
 plt.show()

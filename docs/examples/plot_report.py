@@ -22,6 +22,7 @@ with tempfile.TemporaryDirectory() as folder:
     explanation.to_html(page)
     print(f"{page.name}: {page.stat().st_size / 1000:.0f} kB")
 explanation.to_frame().head(6)
+# sphinx_gallery_thumbnail_path = 'pictures/report.png'
 
 # %%
 # In a notebook an explanation shows itself.

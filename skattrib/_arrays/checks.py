@@ -240,6 +240,14 @@ def check_plain(values, name):
         raise ValueError(f"Complex data not supported: {name} would lose its imaginary part")
 
 
+def check_here(remedy, **given):
+    """Refuse dask collections, which are elsewhere; the remedy names them by {name}."""
+    for name, values in given.items():
+        if hasattr(values, "__dask_graph__"):
+            what = f"{name} is a dask {type(values).__name__}"
+            raise TypeError(f"{what}: {remedy.format(name=name)}")
+
+
 def check_features(X, name):
     """Refuse what is no matrix of features, such as images."""
     check_plain(X, name)

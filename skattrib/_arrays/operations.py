@@ -5,10 +5,17 @@ import scipy.sparse as sp
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import row_norms, safe_sparse_dot
 
+from .row_blocks import in_files
+
 
 def batches(n, size):
     """Slices of at most `size` that cover range(n); none if n is 0."""
     return gen_batches(n, size) if n else ()
+
+
+def row_batches(X, size=4096):
+    """Slices of the rows of X, at most `size`; a quarter of a block in float64 of rows in files."""
+    return batches(X.shape[0], min(size, X.height(32)) if in_files(X) else size)
 
 
 def full(rows) -> np.ndarray:
@@ -26,7 +33,7 @@ def products(left, right):
 def squared_norms(X, bias):
     """||phi||^2 of each row in float64, with the constant feature if there is one."""
     out = np.empty(X.shape[0])
-    for rows in batches(X.shape[0], 4096):
+    for rows in row_batches(X):
         out[rows] = row_norms(X[rows].astype(np.float64), squared=True)
     return out + bias
 
@@ -110,7 +117,7 @@ def first_equal(X):
 def decision(X, coef, intercept):
     """X coef^T + intercept in float64, without a float64 copy of all of X."""
     out = np.empty((X.shape[0], len(coef)))
-    for rows in batches(X.shape[0], 4096):
+    for rows in row_batches(X):
         part = X[rows].astype(np.float64, copy=False)
         out[rows] = safe_sparse_dot(part, coef.T, dense_output=True)
     return out + intercept

@@ -7,7 +7,8 @@ import scipy.sparse as sp
 from scipy.special import logsumexp
 from sklearn.utils import gen_batches
 
-from .._arrays import full
+from .._arrays import batches, full
+from .targets import along, less
 
 # floats of a batch of rows in double: it stays in the second-level cache
 BATCH_FLOATS = 2**18
@@ -29,6 +30,14 @@ def widened(rows, width, size):
     return out
 
 
+def probabilities(z):
+    """The softmax of logits, row by row."""
+    p = z - z.max(axis=1, keepdims=True)
+    np.exp(p, out=p)
+    p /= p.sum(axis=1, keepdims=True)
+    return p
+
+
 # whose square is a number
 LARGEST_PENALTY = 1e150
 
@@ -44,7 +53,7 @@ class SoftmaxLoss:
     Parameters
     ----------
     X : (n, d) array or CSR
-    q : (n, K) target probabilities, rows summing to 1
+    q : (n, K) target probabilities, rows summing to 1, or labels as `OneHot`
     s : (n,) weights
     penalty : (D,), of each column of theta
     fit_intercept : bool
@@ -176,12 +185,13 @@ class SoftmaxLoss:
 
     def value(self, theta, z):
         """J at theta with logits z."""
-        losses = logsumexp(z, axis=1) - np.einsum("ik,ik->i", self.q, z)
+        losses = logsumexp(z, axis=1) - along(self.q, z)
         return self.s @ losses + 0.5 * np.sum(theta**2 * self.penalty)
 
     def rms(self, z):
         """Root mean square of logits."""
-        return np.sqrt(np.mean(z**2))
+        square = sum(np.sum(z[rows] ** 2) for rows in batches(len(z), 4096))
+        return np.sqrt(square / z.size)
 
     def largest(self, z):
         """The largest logit, by its absolute value."""
@@ -189,10 +199,10 @@ class SoftmaxLoss:
 
     def at(self, z):
         """Fixes the probabilities at which the Hessian is taken; returns s (q - p), (n, K)."""
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        self.probabilities = p
-        return self.s[:, None] * (self.q - p)
+        self.probabilities = probabilities(z)
+        out = less(self.q, self.probabilities)
+        out *= self.s[:, None]
+        return out
 
     def gradient(self, theta, residuals):
         """Gradient of J, (K, D)."""

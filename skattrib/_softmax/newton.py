@@ -9,10 +9,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import first_equal
 from .._arrays.conjugate_gradients import conjugate_gradients
+from .file_loss import loss_of
 from .hessian import KFAC, Cholesky
 from .loss import SoftmaxLoss
 from .preconditioners import ClassBlocks, LeadingDirections
 from .row_space import in_row_space
+from .targets import OneHot, less
 
 # Newton systems up to this order are solved by factorization, larger ones by conjugate gradients
 DIRECT = 200
@@ -153,7 +155,7 @@ def complete_head(loss, tol, max_iter, verbose):
 
 def softmax_regression(
     X: np.ndarray | sp.csr_array,
-    q: np.ndarray,
+    q: np.ndarray | OneHot,
     C: float,
     *,
     sample_weight: np.ndarray | None = None,
@@ -171,8 +173,8 @@ def softmax_regression(
 
     Parameters
     ----------
-    X : (n, d) array or CSR, float32 or float64
-    q : (n, K) target probabilities, each row summing to 1
+    X : (n, d) array or CSR, float32 or float64, or rows in files
+    q : (n, K) target probabilities, each row summing to 1, or labels as `OneHot`
     C : float > 0
     sample_weight : (n,) non-negative, optional
     fit_intercept : bool
@@ -206,14 +208,17 @@ def softmax_regression(
     s = np.ones(n) if sample_weight is None else sample_weight
     # the two rows +-w/2 have half the squared norm of w
     penalty = np.full(X.shape[1] + fit_intercept, (2.0 if K == 2 else 1.0) / C)
-    loss = in_row_space(SoftmaxLoss(X, q, s, penalty, fit_intercept, intercept_scaling))
+    loss = in_row_space(loss_of(X, q, s, penalty, fit_intercept, intercept_scaling))
     theta, error, step, n_iter, converged = complete_head(loss, tol, max_iter, verbose)
     d = X.shape[1]
     intercept = intercept_scaling * theta[:, -1] if fit_intercept else np.zeros(K)
     # rounding depends on a row's place: equal rows take the probabilities of their first
     first = first_equal(X)
-    residuals = s[:, None] * (q - loss.probabilities[first])
-    if (first != np.arange(n)).any():
-        error = completeness_error(loss, loss.gradient(theta, residuals), loss.logits(theta))
+    repeated = (first != np.arange(n)).any()
+    residuals = less(q, loss.probabilities[first] if repeated else loss.probabilities)
+    residuals *= s[:, None]
+    if repeated:
+        gradient = SoftmaxLoss.gradient(loss, theta, residuals)
+        error = completeness_error(loss, gradient, loss.logits(theta))
     theta = loss.expand(theta)
     return SoftmaxResult(theta[:, :d], intercept, residuals, error, step, n_iter, converged)

@@ -41,8 +41,8 @@ def newton_step(inverse, gradient, theta):
     if not inverse.exact:
         return np.nan
     loss = inverse.loss
-    change = loss.logits(inverse.solve(loss.compress(gradient)[None])[0])
     size = loss.rms(loss.logits(loss.compress(theta)))
+    change = loss.logits(inverse.solve(loss.compress(gradient)[None])[0])
     return float(loss.rms(change) / size) if size > 0 else float(loss.largest(change))
 
 
@@ -102,7 +102,7 @@ def check_removable(groups, loss, damping=0.0):
         if not left.any():
             raise ValueError("no row of positive weight would be left")
         free = (loss.penalty == 0).any()
-        if free and ((loss.s @ loss.q > 0) > (loss.s[left] @ loss.q[left] > 0)).any():
+        if free and ((loss.s @ loss.q > 0) > ((loss.s * left) @ loss.q > 0)).any():
             raise ValueError(
                 "removing these rows leaves a class without rows, and a head that is not fully "
                 f"penalized has no minimum then: {group[:5].tolist()}"

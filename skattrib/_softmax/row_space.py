@@ -23,7 +23,7 @@ class RowSpaceLoss(SoftmaxLoss):
 
     def __init__(self, loss):
         n, d = loss.X.shape
-        rows = np.array(loss.X.T, dtype=np.float64, order="F")
+        rows = np.array(loss.X[:].T, dtype=np.float64, order="F")
         self.basis, triangle = la.qr(rows, mode="economic", overwrite_a=True, check_finite=False)
         # rounding depends on a row's place
         A = np.ascontiguousarray(triangle.T)[first_equal(loss.X)]

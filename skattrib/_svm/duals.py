@@ -63,12 +63,16 @@ class PaddedDuals(_Duals):
     """
 
     def __init__(self, y, n_classes, cap, dtype, start):
-        self.n_classes, self.cap, self.own = n_classes, cap, (np.arange(len(y)), y)
+        self.n_classes, self.cap, self.y = n_classes, cap, y
         self.values = aligned_zeros((len(y), LANES), dtype)
         if start is not None:
             row, classes, values, own = _feasible(start, cap)
             self.values[row, classes] = values
             self.values[self.own] = own
+
+    @property
+    def own(self):
+        return np.arange(len(self.y)), self.y
 
     def attach(self, problem, dtype):
         problem.set_dense_duals(self.values)
@@ -247,7 +251,7 @@ class Shares:
 
 def merge_repeated(X, y, keys, cap, usable):
     """Finds rows equal in features and label among the usable ones of positive cap."""
-    first, total = np.arange(len(y)), cap.copy()
+    first, total = np.arange(len(y), dtype=np.int32), cap.copy()
     rows = np.flatnonzero((cap > 0) & usable)
     keys = keys[rows]
     ordered = np.sort(keys)

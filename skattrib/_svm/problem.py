@@ -6,7 +6,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._arrays.checks import canonical_csr, check_plain, plain_array
+from .._arrays.row_blocks import in_files, swept
 from ._crammer_singer import LANES, Problem
+from .blocked import BlockedKernels, HeldRows
 from .duals import aligned_zeros, merge_repeated
 
 # C s (||x||^2 + bias^2) from which duals, in double, no longer resolve a unit of the margin
@@ -28,6 +30,7 @@ class SVMProblem:
         self.X, self.bias = X, float(bias)
         self.y, self.K = _checked_labels(y, X.shape[0], n_classes)
         self.longest = X.shape[1]  # terms of a score
+        self.held = HeldRows(X) if in_files(X) else None
         if sp.issparse(X):
             self.longest = int(np.diff(X.indptr).max())
             self.indices = X.indices.astype(np.int32, copy=False)
@@ -98,6 +101,8 @@ class SVMProblem:
         Sparse rows are copied if a dtype is not theirs.
         """
         X, csr = self.X, {}
+        if self.held is not None:
+            return BlockedKernels(self.held, self.y, self.K, self.bias)
         if sp.issparse(X):
             csr["indices"] = self.indices
             csr["indptr"] = self.indptr
@@ -168,6 +173,8 @@ class SVMProblem:
 
 
 def _checked_rows(X):
+    if in_files(X):
+        return swept(X)
     if not (sp.issparse(X) or isinstance(X, np.ndarray)):
         raise TypeError(f"X must be an array or a CSR matrix, got {type(X).__name__}")
     check_plain(X, "X")

@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.sparse as sp
 
+from .._arrays.row_blocks import in_files
+
 # rows are kept converted up to this share of X, and converted when needed, so many numbers or at
 # least rows at a time, beyond
 KEPT, PIECE, FEWEST = 0.125, 2**17, 512
@@ -20,6 +22,8 @@ class RowBlocks:
         self.width = X.shape[1] + (bias != 0)
         # a small X in full
         most = KEPT * (X.size + 2**18)
+        if in_files(X):
+            most = min(most, X.shape[1] * X.height(8))
         if kept is None and (sp.issparse(X) or len(rows) * self.width <= most):
             self.kept = self._block(rows)
 

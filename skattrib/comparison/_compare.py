@@ -23,6 +23,8 @@ def compare_explainers(
     *,
     rows: Mapping | None = None,
     fit_params: Mapping | None = None,
+    targets: ArrayLike | None = None,
+    faults: Mapping | None = None,
     estimator=None,
     metrics: Sequence[str] | None = None,
     groups: Mapping | Sequence[Sequence] | None = None,
@@ -37,6 +39,7 @@ def compare_explainers(
     n_left_out: int = 20,
     subset_truth: Bunch | None = None,
     leave_one_out_truth: Bunch | None = None,
+    shares: Sequence[float] | None = None,
     memory: bool = True,
     confidence: float | None = None,
     n_jobs: int | None = None,
@@ -60,10 +63,25 @@ def compare_explainers(
         Rows of those explainers that have their own, one for each of X and X_test: gradients or
         features of a network, of which each method wants others. Gradients of X_test are those of
         the output that is explained. Rows know nothing of planted faults, so that scores which need
-        one are NaN.
+        one are NaN, unless they are in `faults`.
     fit_params : mapping of name to dict, optional
         What `fit` of an explainer is given besides, such as
         ``{"trak": {"probabilities": p}}``.
+    targets : array-like of shape (m,), optional
+        The class of each test row that is explained, of all explainers alike: what a network
+        predicts whose features or gradients the rows are. By default what each explainer predicts,
+        which for similarities is the class of the top row, so that "class_detection" says nothing
+        of them.
+    faults : mapping, optional
+        Faults that X, y and X_test have already, such as those that a network was trained with
+        whose gradients are the `rows`: none is planted, and explainers are not fitted again. With
+
+        - "subclasses": a pair of (n,) and (m,) labels that `y` and `y_test` merge
+        - "is_flipped": (n,) bool, where `y` is wrong
+        - "has_mark": (n,) bool, training rows of `marked_class` with a mark that all test rows of
+          other classes have
+
+        Metrics of other faults cannot be had then, and "debugging" neither.
     estimator : classifier, optional
         What is retrained for the ground truth of "linear_datamodeling" and "leave_one_out", and
         what "faithfulness" compares with: the kind of model that the attributions should tell of.
@@ -84,7 +102,7 @@ def compare_explainers(
           many refits of `estimator` as there are counts and test rows
         - "coreset", "pruning": test accuracy with the top rows only, or (lower is better) without
           them; "debugging": when flipped labels are mended in order of mean absolute attribution;
-          averaged over shares from 0.05 to 0.9, a refit each
+          averaged over the `shares`, a refit each
         - "faithfulness": correlation of the decision values with those of `estimator` fitted to
           all rows (and "faithfulness_agreement": how often both predict the same); where there is
           a decision function
@@ -107,6 +125,8 @@ def compare_explainers(
     subset_truth, leave_one_out_truth : Bunch, optional
         Ground truth at hand for X, y and X_test, of one output a test row, as the two functions of
         :mod:`skattrib.retraining` return it; nothing is retrained for it.
+    shares : sequence of float, optional
+        Shares of the rows that the curves keep, drop or mend; by default 0.05 to 0.9.
     memory : bool, default=True
         Measure the peak memory, in a further fit and explanation under tracemalloc.
     confidence : float, optional
@@ -145,8 +165,8 @@ def compare_explainers(
         For explainers, rows and parameters that are no mapping, and ground truth that is none.
     ValueError
         For no explainers, what is none, rows and parameters of what is no explainer, an `estimator`
-        that is no classifier, labels of two kinds, unknown metrics, and metrics whose needs are not
-        met.
+        that is no classifier, labels of two kinds, targets that are no class, faults of other
+        lengths, unknown metrics, and metrics whose needs are not met.
 
     Warns
     -----
@@ -156,8 +176,10 @@ def compare_explainers(
     Notes
     -----
     All but the seconds and megabytes is the same for the same `random_state`. Memory counts what
-    numpy and Python allocate, not the threads of BLAS. Explained are the predicted classes of each
-    explainer, but for the ground truth those of `estimator`.
+    numpy and Python allocate, not the threads of BLAS. Explained are the `targets`, or the
+    predicted classes of each explainer; for the ground truth its own; for "data_removal" and
+    "mislabel_support" those that `estimator` predicts, and where a fault is planted those of the
+    explainer fitted to it.
 
     References
     ----------
@@ -180,6 +202,8 @@ def compare_explainers(
     options = Bunch(
         rows=rows,
         fit_params=fit_params,
+        targets=targets,
+        faults=faults,
         groups=groups,
         n_groups=n_groups,
         flipped=flipped,
@@ -192,6 +216,7 @@ def compare_explainers(
         n_left_out=n_left_out,
         subset_truth=subset_truth,
         leave_one_out_truth=leave_one_out_truth,
+        shares=shares,
         memory=memory,
         confidence=confidence,
         n_jobs=n_jobs,

@@ -64,12 +64,14 @@ def _class_detection(study, case):
 
 
 def _subclass_detection(study, case):
-    T = case.fit(study.X, study.merged).attribute(study.X_test)
-    return scores.subclass_detection_score(T, study.y, study.y_test, **study.interval)
+    merged = study.merged
+    T = case.T if study.faults else case.fit(study.X, merged.y).attribute(study.X_test)
+    labels = merged.subclasses, merged.of_test
+    return scores.subclass_detection_score(T, *labels, **study.interval)
 
 
 def _mislabel_detection(study, case):
-    T = case.noisy.attribute(study.X_test)
+    T = case.T if study.faults else case.noisy.attribute(study.X_test)
     return scores.mislabel_detection_score(T, study.noisy.is_flipped, **study.interval)
 
 
@@ -80,16 +82,15 @@ def _self_influence(study, case):
 
 def _shortcut_detection(study, case):
     marked = study.marked
-    one = case.fit(marked.X, study.y)
-    fallen = np.flatnonzero(one.predict(marked.X_test) == marked.label)
-    if not len(fallen):
+    one, X_test = case.fooled
+    if not X_test.shape[0]:
         warnings.warn(
             f"shortcut detection: no test row falls for the mark with {case.name!r}; choose "
             "another mark, mark_value or marked_class, or mark more rows (marked).",
             stacklevel=5,
         )
         return {"rows": 0}
-    T = one.attribute(marked.X_test[fallen], marked.label)
+    T = one.attribute(X_test, marked.label)
     found = {
         kind: _as_fields(
             scores.shortcut_detection_score(T, marked.has_mark, kind=kind, **study.interval)
@@ -101,7 +102,7 @@ def _shortcut_detection(study, case):
         return {kind: one[name] for kind, one in found.items() if name in one}
 
     ends = {"low": of_both("low"), "high": of_both("high")}
-    return {"rows": len(fallen), **of_both("score"), **ends}
+    return {"rows": X_test.shape[0], **of_both("score"), **ends}
 
 
 def _linear_datamodeling(study, case):
@@ -124,13 +125,13 @@ def _support(score, study, case):
 
 def _curve(curve, study, case):
     data = study.X, study.y, study.X_test, study.y_test
-    return curve(case.T, study.estimator, *data, **study.refits).accuracy.mean()
+    return curve(case.T, study.estimator, *data, **study.curves).accuracy.mean()
 
 
 def _debugging(study, case):
     T = case.noisy.attribute(study.X_test)
     data = study.X, study.noisy.y, study.y, study.X_test, study.y_test
-    return scores.debugging_curve(T, study.estimator, *data, **study.refits).accuracy.mean()
+    return scores.debugging_curve(T, study.estimator, *data, **study.curves).accuracy.mean()
 
 
 def _faithfulness(study, case):
@@ -207,7 +208,12 @@ REGISTRY = (
         higher_is_better=False,
         on_request=True,
     ),
-    Metric("debugging", _debugging, needs=("estimator", "y_test", "noisy"), on_request=True),
+    Metric(
+        "debugging",
+        _debugging,
+        needs=("corrected", "estimator", "y_test", "noisy"),
+        on_request=True,
+    ),
     Metric(
         "faithfulness",
         _faithfulness,

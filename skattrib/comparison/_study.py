@@ -23,8 +23,8 @@ from ..planting import flip_labels, merge_classes, plant_shortcut
 from ..retraining import leave_one_out_outputs, subset_outputs
 from ..retraining.refits import check_classifier, decision_values, derived, refit, run
 
-# faults in rows or labels, of which rows of an explainer's own know nothing
-PLANTED = {"merged", "noisy", "marked"}
+# faults in rows or labels that the explainer does not see; what `faults` calls them
+PLANTED = {"merged": "subclasses", "noisy": "is_flipped", "marked": "has_mark"}
 TRUTHS = {
     "subset_truth": {"targets", "masks", "outputs"},
     "leave_one_out_truth": {"targets", "rows", "effects"},
@@ -61,6 +61,8 @@ class Study:
                 raise TypeError(f"{name} must be what skattrib.retraining returns, got {truth!r}.")
         for name in ("flipped", "marked"):
             check_scalar(options[name], name, Real, min_val=0, max_val=1)
+        self.targets = self._targets()
+        self.faults = self._faults()
         self.own_rows = self._own_rows(explainers)
         self.fit_params = self._fit_params(explainers)
         check_scalar(options.memory, "memory", (bool, np.bool_))
@@ -69,6 +71,54 @@ class Study:
         # one for each use, so that a metric's score does not depend on the others chosen
         kinds = ("merge", "flip", "mark", "subsets", "left out", "bootstrap", "model", "curves")
         self.seeds = {kind: int(rng.randint(2**31 - 1)) for kind in kinds}
+
+    def _targets(self):
+        """The explained classes, where they are given."""
+        if self.options.targets is None:
+            return None
+        found = plain_array(self.options.targets, "targets")
+        if found.shape != (self.m,):
+            raise ValueError(f"targets has shape {found.shape} but X_test has {self.m} rows.")
+        encode_labels(self.y, found, "y and targets")
+        strange = ~np.isin(found, self.y)
+        if strange.any():
+            raise ValueError(f"target {found[strange].tolist()[0]!r} is no class of y.")
+        return found
+
+    def _faults(self):
+        """Faults that the rows have already, checked."""
+        given = self.options.faults
+        given = {} if given is None else given
+        if not isinstance(given, Mapping):
+            raise TypeError(f"faults must be a dict, got a {type(given).__name__}.")
+        strange = [key for key in given if key not in PLANTED.values()]
+        if strange:
+            known = ", ".join(map(repr, PLANTED.values()))
+            raise ValueError(f"there is no fault {strange[0]!r}; choose from {known}.")
+        found = dict(given)
+        for name in found.keys() - {"subclasses"}:
+            found[name] = plain_array(found[name], f"faults[{name!r}]")
+            if found[name].shape != (self.n,):
+                raise ValueError(
+                    f"faults[{name!r}] has shape {found[name].shape}; expected ({self.n},), "
+                    "true or false for each row of X."
+                )
+        if "subclasses" in found:
+            pair = found["subclasses"]
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(
+                    "faults['subclasses'] must be a pair of the labels of X and of X_test, got "
+                    f"{type(pair).__name__}."
+                )
+            pair = [plain_array(labels, "faults['subclasses']") for labels in pair]
+            if [labels.shape for labels in pair] != [(self.n,), (self.m,)]:
+                shapes = " and ".join(str(labels.shape) for labels in pair)
+                raise ValueError(
+                    f"faults['subclasses'] have shapes {shapes}; expected ({self.n},) and "
+                    f"({self.m},), the labels of X and of X_test."
+                )
+            found["subclasses"] = pair
+        return found
 
     def _of_explainers(self, name, explainers):
         """A mapping of explainers' names, of the options."""
@@ -115,9 +165,13 @@ class Study:
     def lacking(self, needs):
         """What must be given for the first of the needs that cannot be met; None if all can."""
         words = {}
+        if self.faults:
+            names = {need: told for need, told in PLANTED.items() if told not in self.faults}
+            words |= {need: f"{told!r} among the faults" for need, told in names.items()}
+            words["corrected"] = "labels without the faults, which X and y have already"
         if self.y_test is None:
             words["y_test"] = "y_test"
-        if len(np.unique(self.y)) < 3:
+        if len(np.unique(self.y)) < 3 and not self.faults:
             words["merged"] = "three classes or more"
         if self.estimator is None:
             words["estimator"] = "an estimator to retrain"
@@ -148,23 +202,39 @@ class Study:
         """Options of a score that retrains."""
         return {"n_jobs": self.options.n_jobs, "random_state": self.seeds["curves"]}
 
+    @property
+    def curves(self):
+        """Options of a curve."""
+        shares = self.options.shares
+        return self.refits | ({} if shares is None else {"shares": shares})
+
     # what metrics need, by the names in `needs`
+
+    corrected = True  # no fault but what is planted here
 
     @cached_property
     def merged(self):
-        """Labels of merged classes."""
+        """Labels of merged classes, and the classes of training and test rows."""
+        if self.faults:
+            subclasses, of_test = self.faults["subclasses"]
+            return Bunch(y=self.y, subclasses=subclasses, of_test=of_test)
         groups, n_groups = self.options.groups, self.options.n_groups
-        return merge_classes(self.y, groups, n_groups=n_groups, random_state=self.seeds["merge"])[0]
+        y = merge_classes(self.y, groups, n_groups=n_groups, random_state=self.seeds["merge"])[0]
+        return Bunch(y=y, subclasses=self.y, of_test=self.y_test)
 
     @cached_property
     def noisy(self):
         """Labels of which some are flipped, and where."""
+        if self.faults:
+            return Bunch(y=self.y, is_flipped=self.faults["is_flipped"])
         y, is_flipped = flip_labels(self.y, self.options.flipped, random_state=self.seeds["flip"])
         return Bunch(y=y, is_flipped=is_flipped)
 
     @cached_property
     def marked(self):
         """Rows of which some of one class are marked, and all test rows of the others."""
+        if self.faults:
+            return self._marked_already()
         label, value = self.options.marked_class, self.options.mark_value
         label = np.unique(self.y)[0] if label is None else label
         options = {
@@ -176,8 +246,17 @@ class Study:
         X_test, is_marked = plant_shortcut(
             self.X_test, self.y_test, label, 1.0, others=True, **options
         )
-        X_test = X_test[np.flatnonzero(is_marked)]
-        return Bunch(X=X, has_mark=has_mark, X_test=X_test, label=label)
+        return Bunch(X=X, has_mark=has_mark, X_test=X_test, label=label, is_marked=is_marked)
+
+    def _marked_already(self):
+        label = self.options.marked_class
+        if label is None or not np.isin(label, self.y):
+            raise ValueError(f"marked_class is {label!r}; name the class that 'has_mark' tells of.")
+        others = self.y_test != label
+        if not others.any():
+            raise ValueError(f"y_test has only rows of class {label!r}; the mark is on the others.")
+        has_mark = self.faults["has_mark"]
+        return Bunch(X=self.X, has_mark=has_mark, X_test=self.X_test, label=label, is_marked=others)
 
     @cached_property
     def subset_truth(self):
@@ -242,7 +321,9 @@ class Case:
         start = time.perf_counter()
         self.fitted = self.fit(self.X, study.y)
         self.cost = {"fit_seconds": time.perf_counter() - start}
-        self.predicted = self.fitted.predict(self.X_test)
+        self.predicted = study.targets
+        if study.targets is None:
+            self.predicted = self.fitted.predict(self.X_test)
         start = time.perf_counter()
         self.T = self.fitted.attribute(self.X_test, self.predicted)
         self.cost["seconds_per_row"] = (time.perf_counter() - start) / study.m
@@ -252,7 +333,8 @@ class Case:
 
     def meets(self, needs):
         """Whether its rows can have the faults that a metric needs."""
-        return self.name not in self.study.own_rows or PLANTED.isdisjoint(needs)
+        known = self.name not in self.study.own_rows or bool(self.study.faults)
+        return known or PLANTED.keys().isdisjoint(needs)
 
     def fit(self, X, y):
         """A fitted clone of the explainer."""
@@ -265,7 +347,18 @@ class Case:
     @cached_property
     def noisy(self):
         """The explainer fitted to labels of which some are flipped."""
-        return self.fit(self.study.X, self.study.noisy.y)
+        return self.fitted if self.study.faults else self.fit(self.study.X, self.study.noisy.y)
+
+    @cached_property
+    def fooled(self):
+        """The explainer fitted to marked rows, and the marked test rows that fall for the mark."""
+        marked = self.study.marked
+        if self.study.faults:
+            one, X_test, predicted = self.fitted, self.X_test, self.predicted
+        else:
+            one, X_test = self.fit(marked.X, self.study.y), marked.X_test
+            predicted = one.predict(X_test)
+        return one, X_test[np.flatnonzero(marked.is_marked & (predicted == marked.label))]
 
     def _peak(self):
         tracing = tracemalloc.is_tracing()

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
-from .._arrays import batches
+from .._arrays import batches, squared_norms
 from .._svm.crammer_singer import crammer_singer
 from ._cluster import candidate_memory, gather, share
 from ._rows import keys_of
@@ -26,6 +26,8 @@ NEAR = 0.2
 FEW = 0.01
 # each round but the last takes rows in
 MOST_ROUNDS = 100
+# what losses of equal rows may differ by, relative to the products that they are made of
+ROUNDING = 1e-11
 # bytes of the solver for a row, besides its features and a dual for each of 16 classes
 SOLVER = 300
 
@@ -36,12 +38,13 @@ class Candidates:
     def __init__(self, training):
         self.training = training
         self.rows = np.empty(0, dtype=np.int64)
-        self.X = np.empty((0, training.d), dtype=training.dtype)
+        empty = sp.csr_array if training.sparse else np.empty
+        self.X = empty((0, training.d), dtype=training.dtype)
         self.codes, self.weight = np.empty(0, dtype=np.intp), np.empty(0)
         self.dual = None
 
         # a copy is made when more are taken in
-        self.size = 2 * training.d * training.dtype.itemsize + SOLVER
+        self.size = 2 * training.row_bytes + SOLVER
 
     def check_room(self, more, limit):
         """Refuses more rows than memory holds."""
@@ -63,11 +66,7 @@ class Candidates:
         self.check_room(len(new), limit)
         X, codes, weight = self.training.take(new, "fetching candidate rows")
         order = np.argsort(np.concatenate([self.rows, new]), kind="stable")
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        both = np.empty((len(order), X.shape[1]), dtype=X.dtype)
-        both[place[: len(self.rows)]], both[place[len(self.rows) :]] = self.X, X
-        self.X = both
+        self.X = _merged(self.X, X, order)
         if self.dual is not None:
             none = sp.csr_array((len(new), self.dual.shape[1]))
             self.dual = sp.csr_array(sp.vstack([sp.csr_array(self.dual), none]))[order]
@@ -85,6 +84,17 @@ class Candidates:
             mask[self.rows[lower:upper] - start] = True
             out.append(np.packbits(mask))
         return out
+
+
+def _merged(X, more, order):
+    """Rows of both in an order."""
+    if sp.issparse(X):
+        return sp.csr_array(sp.vstack([X, more], format="csr"))[order]
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    both = np.empty((len(order), X.shape[1]), dtype=X.dtype)
+    both[place[: len(X)]], both[place[len(X) :]] = X, more
+    return both
 
 
 def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start=None, **options):
@@ -147,7 +157,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
         solved = found.gap <= tol
         settled = solved and not (canonical and (goal > final or len(rows)))
         if settled:
-            rows = _twins(candidates)
+            rows = _twins(candidates, found)
         # nothing to take in, or nothing to be had by it
         if work >= max_iter or not len(rows) and (settled or goal <= final):
             break
@@ -183,7 +193,7 @@ def _rough(training, C, sample, max_iter, options):
     share = training.weight[0] / weight.sum() if weight.any() else 0.0
     if not 0 < share < np.inf:
         # none has weight: all rows have losses
-        weight, share = np.ones(len(X)), 1.0
+        weight, share = np.ones(X.shape[0]), 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return crammer_singer(
@@ -225,36 +235,62 @@ def _score(candidates, found, C, near=0.0):
     return C * fsum(part[0] for part in parts), np.concatenate(rows)
 
 
-def _twins(candidates):
+def _twins(candidates, found):
     """Rows equal to a candidate that has duals, of which they are to have their share."""
     training = candidates.training
-    if len(candidates.rows) == training.n:
+    used = np.flatnonzero(np.diff(sp.csr_array(candidates.dual).indptr))
+    if len(candidates.rows) == training.n or not len(used):
         return np.empty(0, dtype=np.int64)
-    dual = sp.csr_array(candidates.dual)
-    used = np.flatnonzero(np.diff(dual.indptr))
-    keys = np.unique(keys_of(candidates.X[used], candidates.codes[used]))
-    tasks = training.each(rows_with, share(keys), own=candidates.masks())
+    X, codes = candidates.X[used], candidates.codes[used]
+    head = found.coef, found.intercept
+    largest = np.sqrt(squared_norms(X, 1.0).max()) * np.abs(found.coef).sum(axis=1).max()
+    off = ROUNDING * (1.0 + largest + np.abs(found.intercept).max())
+    losses = np.sort(losses_of(X, codes, *head))
+    known = share((np.unique(keys_of(X, codes)), losses, off, head))
+    tasks = training.each(rows_with, known, own=candidates.masks())
     parts = gather(tasks, "looking for rows equal to those of the solution")
     rows = [part + start for part, start in zip(parts, training.starts, strict=True)]
     return np.concatenate(rows)
 
 
-def lost_by(X, codes, weight, head, mask):
-    """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
-    coef, intercept, near = head
-    outside = (np.unpackbits(mask, count=len(X)) == 0) & (weight > 0)
-    loss = np.zeros(len(X))
-    for rows in batches(len(X), 4096):
+def losses_of(X, codes, coef, intercept):
+    """1 + the largest score of another class - that of the label, of each row in float64."""
+    loss = np.empty(X.shape[0])
+    for rows in batches(X.shape[0], 4096):
         scores = X[rows].astype(np.float64, copy=False) @ coef.T + intercept
         each, own = np.arange(len(scores)), codes[rows]
         label = scores[each, own]
         scores[each, own] = -np.inf
         loss[rows] = 1.0 + scores.max(axis=1) - label
-    loss[~outside] = -np.inf
-    return float(weight @ np.maximum(loss, 0.0)), np.flatnonzero(loss > -near)
+    return loss
 
 
-def rows_with(X, codes, weight, keys, mask):
+def _outside(mask, weight):
+    """Rows of positive weight outside the mask, some thousands at a time."""
+    outside = np.flatnonzero((np.unpackbits(mask, count=len(weight)) == 0) & (weight > 0))
+    return (outside[rows] for rows in batches(len(outside), 4096))
+
+
+def lost_by(X, codes, weight, head, mask):
+    """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
+    coef, intercept, near = head
+    lost, close = 0.0, [np.empty(0, dtype=np.intp)]
+    for rows in _outside(mask, weight):
+        loss = losses_of(X[rows], codes[rows], coef, intercept)
+        lost += float(weight[rows] @ np.maximum(loss, 0.0))
+        close.append(rows[loss > -near])
+    return lost, np.concatenate(close)
+
+
+def rows_with(X, codes, weight, known, mask):
     """Rows of positive weight outside the mask that have one of these keys."""
-    outside = (np.unpackbits(mask, count=len(X)) == 0) & (weight > 0)
-    return np.flatnonzero(outside & np.isin(keys_of(X, codes), keys))
+    keys, losses, off, head = known
+    found = [np.empty(0, dtype=np.intp)]
+    for rows in _outside(mask, weight):
+        # equal rows have equal losses, and keys take longer than these
+        loss = losses_of(X[rows], codes[rows], *head)
+        place = np.searchsorted(losses, loss - off)
+        found.append(rows[losses.take(place, mode="clip") <= loss + off])
+    rows = np.concatenate(found)
+    found = keys_of(X[rows], codes[rows])
+    return rows[keys.take(np.searchsorted(keys, found), mode="clip") == found]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from concurrent.futures import CancelledError
+from contextlib import nullcontext, suppress
 from time import monotonic
 from uuid import uuid4
 
@@ -10,7 +11,8 @@ import dask
 import numpy as np
 from dask.delayed import delayed
 from dask.utils import funcname, parse_bytes, parse_timedelta
-from distributed import Client, KilledWorker, get_client
+from distributed import Client, KilledWorker, futures_of, get_client, get_worker, worker_client
+from distributed.comm import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
 # rows and what is made of them stay in the workers' memory up to this share of it: dask begins to
@@ -18,10 +20,12 @@ from distributed.system import MEMORY_LIMIT
 HELD = 0.3
 # how many results one task of a sum adds up
 WIDTH = 8
-# bytes that one block of attributions may have on a worker
-BLOCK = 2**27
-# seconds between looks at the cluster while results are waited for
-LOOK = 0.5
+# bytes that one block of attributions may have on a worker, and that all results of a pass may
+# have; of the latter at most this share of a worker's memory, which they may all be in
+BLOCK, FETCHED, FETCHED_SHARE = 2**27, 2**28, 0.1
+# seconds between looks at results that are waited for, and that an answer of a running scheduler
+# may take
+LOOK, ANSWER = 0.5, 5
 
 
 def current_client():
@@ -34,7 +38,7 @@ def current_client():
             n_workers=1,
             threads_per_worker=1,
             processes=False,
-            dashboard_address=None,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": ":0"},
             silence_logs=logging.CRITICAL,
         )
     if client.asynchronous:
@@ -90,88 +94,190 @@ def share(value):
     return task(_same, value)
 
 
+def smallest_memory():
+    """Bytes of the worker that has least; infinite where no limit is set."""
+    return min(_memory(current_client()))
+
+
+def most_at_once():
+    """Bytes of results to be fetched at once."""
+    return int(min(FETCHED, FETCHED_SHARE * smallest_memory()))
+
+
 def _memory(client):
     """Bytes of each worker; infinite where no limit is set."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return [worker["memory_limit"] or float("inf") for worker in workers] or [0]
-
-
-def smallest_memory():
-    """Bytes of the worker that has least."""
-    return min(_memory(current_client()))
+    workers = _workers(client, _patience())
+    if workers is None:
+        raise RuntimeError(
+            "the cluster was lost: its scheduler does not answer; connect to a running one, and "
+            "fit again"
+        )
+    return [worker["memory_limit"] or float("inf") for worker in workers.values()] or [0]
 
 
 def hold(tasks, nbytes):
     """The tasks, their results kept on the workers if there is memory for so many bytes."""
     client = current_client()
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TiB"}):
-        return client.persist(tasks) if nbytes <= HELD * sum(_memory(client)) else tasks
+    kept = nbytes <= HELD * sum(_memory(client))
+    return _sent(client, client.persist, tasks, "keeping rows") if kept else tasks
 
 
 def gather(tasks, what):
     """Results of tasks, in their order; `what` is said to be going on in errors.
 
+    Within a task of the same cluster its thread is given back meanwhile.
+
     Raises
     ------
     RuntimeError
-        When workers die over one task again and again, when there are none for
-        ``skattrib.no-workers-timeout`` of dask's configuration, and when the scheduler is gone.
+        When workers die over one task again and again, when there are none, or all that there are
+        do nothing, for ``skattrib.no-workers-timeout`` of dask's configuration, and when the
+        scheduler is gone.
     """
-    client = current_client()
+    with worker_client() if _in_a_task() else nullcontext():
+        client = current_client()
+        futures = _sent(client, client.compute, tasks, what)
+        loop = client.loop.asyncio_loop
+        waiting = asyncio.run_coroutine_threadsafe(_results(client, futures), loop)
+        try:
+            return aligned(_wait(client, waiting, what))
+        except BaseException as error:
+            # Ctrl-C comes here too: workers end what they are at, and no more is begun
+            waiting.cancel()
+            _take_back(client, futures)
+            if isinstance(error, KilledWorker):
+                raise RuntimeError(
+                    f"workers died again and again while {what}, most likely for want of memory: "
+                    "give X smaller chunks of rows (X.rechunk), or the workers more memory"
+                ) from error
+            if isinstance(error, (CancelledError, CommClosedError)):
+                raise _lost(what) from error
+            raise
+
+
+def _in_a_task():
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
+
+
+def _sent(client, method, tasks, what):
+    """What a method of the client makes of tasks."""
     # arguments are at times large on purpose
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TiB"}):
-        futures = client.compute(tasks)
-    waiting = asyncio.run_coroutine_threadsafe(_results(client, futures), client.loop.asyncio_loop)
-    try:
-        return aligned(_wait(client, waiting, what))
-    except BaseException as error:
-        # Ctrl-C comes here too: workers end what they are at, and no more is begun
-        waiting.cancel()
-        if client.status == "running":
-            client.cancel(futures)
-        if isinstance(error, KilledWorker):
-            raise RuntimeError(
-                f"workers died again and again while {what}, most likely for want of memory: give "
-                "X smaller chunks of rows (X.rechunk), or the workers more memory"
-            ) from error
-        if isinstance(error, CancelledError):
-            raise RuntimeError(
-                f"the cluster was lost, or its tasks were cancelled, while {what}: connect to a "
-                "running one, and fit again"
-            ) from error
-        raise
+        try:
+            return method(tasks)
+        except ValueError as error:
+            if all(future.client is client for future in futures_of(tasks)):
+                raise
+            raise _lost(what) from error
+
+
+def _lost(what):
+    return RuntimeError(
+        f"the cluster was lost, or its tasks were cancelled, while {what}: connect to a running "
+        "one, and fit again"
+    )
 
 
 async def _results(client, futures):
     return await client.gather(futures, asynchronous=True)
 
 
+def _take_back(client, futures):
+    """Cancels tasks, if there is still someone to tell."""
+    if client.status == "running":
+        with suppress(TimeoutError, CancelledError, RuntimeError):
+            cancelled = client.cancel(futures, asynchronous=True)
+            loop = client.loop.asyncio_loop
+            asyncio.run_coroutine_threadsafe(cancelled, loop).result(timeout=ANSWER)
+
+
+def _patience():
+    """Seconds that a cluster may do nothing."""
+    return parse_timedelta(setting("no-workers-timeout", "60s"))
+
+
 def _wait(client, waiting, what):
     """The result; looks after the workers meanwhile."""
-    patience = parse_timedelta(setting("no-workers-timeout", "60s"))
-    seen = monotonic()
+    patience = _patience()
+    alive = looked = monotonic()
+    before = None
     while True:
         try:
             return waiting.result(timeout=LOOK)
         except TimeoutError:
             if waiting.done():
                 raise
-        if _has_workers(client):
-            seen = monotonic()
-        elif monotonic() - seen > patience:
-            raise RuntimeError(
-                f"the cluster has had no workers for {patience:.0f} s while {what}: start some "
-                "(cluster.scale), and fit again"
-            )
+        now = monotonic()
+        # the answer grows with the number of workers
+        if now - looked < patience / 12:
+            continue
+        looked, workers = now, _workers(client)
+        state = workers and _state(workers)
+        if workers and (_busy(workers) or state != before):
+            alive = now
+        elif now - alive > patience:
+            raise RuntimeError(_trouble(workers, patience, what))
+        before = state
 
 
-def _has_workers(client):
-    if client.status != "running":
-        return False
+def _workers(client, seconds=ANSWER):
+    """What the scheduler knows of each worker, by address; None if it does not answer."""
+    scheduler = client.scheduler
+    if client.status != "running" or scheduler is None:
+        return None
     try:
-        return bool(client.sync(client.scheduler.ncores, workers=None, callback_timeout=5))
-    except (OSError, TimeoutError):
-        return False
+        return client.sync(scheduler.identity, n_workers=-1, callback_timeout=seconds)["workers"]
+    # the latter if there is no loop any more
+    except (OSError, RuntimeError):
+        return None
+
+
+def _busy(workers):
+    """Whether any worker is at a task, or sends or fetches results."""
+    for worker in workers.values():
+        metrics = worker["metrics"]
+        transfer = metrics.get("transfer", {})
+        if (
+            metrics.get("task_counts", {}).get("executing")
+            or transfer.get("incoming_count")
+            or transfer.get("outgoing_count")
+        ):
+            return True
+    return False
+
+
+def _state(workers):
+    """What changes with all that workers do."""
+    keys = "task_counts", "spilled_bytes", "transfer"
+    return {
+        address: (worker["status"], *(worker["metrics"].get(key) for key in keys))
+        for address, worker in workers.items()
+    }
+
+
+def _trouble(workers, patience, what):
+    """What an error says of workers that do nothing."""
+    for_so_long = f"for {patience:.0f} s while {what}"
+    if workers is None:
+        return (
+            f"the cluster was lost: its scheduler has not answered {for_so_long}; connect to a "
+            "running one, and fit again"
+        )
+    if not workers:
+        return (
+            f"the cluster has had no workers {for_so_long}: start some (cluster.scale), and fit "
+            "again"
+        )
+    paused = sum(worker["status"] == "paused" for worker in workers.values())
+    return (
+        f"the cluster has done nothing {for_so_long}; {paused} of its {len(workers)} workers are "
+        "paused, for their memory is full: give X smaller chunks of rows (X.rechunk), or the "
+        "workers more memory (memory_limit), and fit again"
+    )
 
 
 def added(parts):

@@ -10,7 +10,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import batches
 from ..explainers import BaseExplainer
-from ._cluster import BLOCK, current_client, gather, hold, share, total
+from ._cluster import (
+    BLOCK,
+    current_client,
+    gather,
+    hold,
+    most_at_once,
+    share,
+    task,
+    total,
+)
 from ._lazy import Lazy
 from ._parts import against, answer, best_of, merged, named, of_pairs, weighted_sum
 from ._rows import TrainingRows, rows_of_blocks, training_rows
@@ -52,9 +61,11 @@ class ClusterExplainer(Lazy, BaseExplainer):
     leave_one_out = OnOneMachine()
     group_effect = OnOneMachine()
 
+    _reads_files = False
     _single: type
     _given: tuple
     _fit_class_weight = None
+    _fit_ids = None  # rows have numbers only
     # attributes that are left out of what is sent to workers, and of what is pickled
     _not_sent: tuple[str, ...] = ("_given", "_there")
     _not_kept: tuple[str, ...] = ("_there",)
@@ -107,10 +118,10 @@ class ClusterExplainer(Lazy, BaseExplainer):
 
     @property
     def _fit_codes(self):
-        raise NotImplementedError(
-            "this reads the labels of training rows, which are on a cluster: use top_k, or "
-            f"skattrib.{type(self).__name__} on rows of one machine"
-        )
+        """Codes of the labels of all training rows, in as few bytes as hold them."""
+        small = np.min_scalar_type(len(self.classes_))
+        tasks = [task(np.ndarray.astype, part, small) for part in self._cluster.training.codes]
+        return np.concatenate(gather(tasks, "fetching labels"))
 
     def _ask(self, function, *args, where=None, light=None):
         """Tasks ``function(explainer, start, *args)``, of each partition's explainer."""
@@ -146,7 +157,10 @@ class ClusterExplainer(Lazy, BaseExplainer):
         elif not sparse:
             out = np.empty((X.shape[0], n), dtype=X.dtype)
         parts = [sp.csr_array((0, n), dtype=X.dtype)]
-        for rows, light, test in self._pieces(X, target, int(self._cluster.training.sizes.max())):
+        largest = int(self._cluster.training.sizes.max())
+        # what partitions send back stays below what is fetched at once
+        width = max(largest, n * BLOCK // max(1, most_at_once()))
+        for rows, light, test in self._pieces(X, target, width):
             tasks = self._ask("attribute", test, light=light)
             found = gather(tasks, "attributing to training rows")
             if sparse:

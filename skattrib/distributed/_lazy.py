@@ -3,10 +3,11 @@
 import dask.array as da
 import numpy as np
 import scipy.sparse as sp
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays.checks import codes_of
-from ._chunks import blocks_of, check_chunks, is_dask, known, pieces
+from ._chunks import blocks_of, check_chunks, fetched, is_dask, known, pieces
 from ._cluster import BLOCK, task, total
 from ._parts import (
     against,
@@ -73,7 +74,8 @@ class Lazy:
 
     def score(self, X, y, sample_weight=None):
         """See the explainer of one machine."""
-        return super().score(X, _here(y), _here(sample_weight))
+        predicted = fetched(self.predict(X), "predicting")
+        return accuracy_score(fetched(y), predicted, sample_weight=fetched(sample_weight))
 
     def attribute(self, X, target=None, *, out=None):
         """See the explainer of one machine; a dask array for dask rows."""
@@ -139,20 +141,20 @@ class Lazy:
     def decompose(self, X, indices, *, target=None):
         """See the explainer of one machine; a dask array for dask rows."""
         if not is_dask(X):
-            return super().decompose(X, _here(indices), target=target)
+            return super().decompose(X, fetched(indices), target=target)
         return self._pairs("shares", X, indices, target)
 
     def directions(self, X, indices, *, target=None, side="test"):
         """See the explainer of one machine; a dask array for dask rows."""
         if not is_dask(X):
-            return super().directions(X, _here(indices), target=target, side=side)
+            return super().directions(X, fetched(indices), target=target, side=side)
         self._check_side(side)
         return self._pairs("directions", X, indices, target, side)
 
     def _pairs(self, question, X, indices, target, *more):
         self._check_lazy()
         X = known(check_chunks(X, "X"))
-        indices = self._check_indices(_here(indices), X.shape[0])
+        indices = self._check_indices(fetched(indices), X.shape[0])
         k, d = indices.shape[1], X.shape[1]
         X, sizes, tests = self._blocks(X, target, width=k * d)
         tasks, first = [], 0
@@ -162,12 +164,9 @@ class Lazy:
             found, places = self._ask_pairs(question, test, numbers, rows, *more)
             tasks.append(task(placed, found, places, (size, k, d), X.dtype))
             first += size
+        if sp.issparse(X._meta):
+            return rows_of_blocks(tasks, np.multiply(sizes, k), (d,), X.dtype, sparse=True)
         return rows_of_blocks(tasks, sizes, (k, d), X.dtype)
-
-
-def _here(values):
-    """Values of a dask array in this process."""
-    return np.asarray(values) if is_dask(values) else values
 
 
 class LazyHead(Lazy):

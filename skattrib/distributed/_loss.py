@@ -4,10 +4,12 @@ import numpy as np
 
 from .._arrays import batches
 from .._softmax.loss import SoftmaxLoss
-from ._cluster import added, gather, share, sums_and_largest, total
+from ._cluster import added, gather, hold, share, sums_and_largest, total
 
 # numbers of targets, and as many probabilities, that a partition works on at a time
 PIECE = 2**22
+# what is summed at given probabilities
+AT_A_POINT = ("product", "curvature", "curvature_along", "class_blocks", "hessian")
 # multiplications of a Hessian that is had in the time of some iterations of conjugate gradients,
 # and the largest order of such
 CHEAP, MOST_DIRECT = 2e10, 2000
@@ -34,21 +36,25 @@ class PartitionedLoss(SoftmaxLoss):
         self.training, self.targets = rows, targets
         # a sum takes tens of milliseconds, however few rows there are
         self.direct = min(MOST_DIRECT, int(np.sqrt(CHEAP / rows.n)))
-        self.point = None
         self._evaluated = {}
 
     def light(self):
         """The loss without its rows."""
         return self.of(self.X, self.q, self.s)
 
-    def _sums(self, name, *args, point=None, combine=None):
-        """What a method of the partitions' losses sums to, at the probabilities of a point."""
+    def _sums(self, name, *args, combine=added):
+        """What a method of the partitions' losses sums to."""
         light = self.light()
         light.penalty = np.zeros_like(light.penalty)
-        message = share((light, name, point, args))
-        tasks = self.training.each(part_of_sum, message, own=self.targets)
-        options = {} if combine is None else {"combine": combine}
-        return gather([total(tasks, **options)], f"summing the loss's {name} over the rows")[0]
+        message, training = share((light, name, args)), self.training
+        none = [None] * len(training)
+        targets = self.targets if self.targets and name == "evaluate" else none
+        there = self._there if name in AT_A_POINT else none
+        tasks = [
+            training.at(p, part_of_sum, message, *given)
+            for p, given in enumerate(zip(targets, there, strict=True))
+        ]
+        return gather([total(tasks, combine)], f"summing the loss's {name} over the rows")[0]
 
     def logits(self, theta):
         """The weights that make them."""
@@ -69,7 +75,9 @@ class PartitionedLoss(SoftmaxLoss):
 
     def at(self, z):
         """Fixes the probabilities at which the Hessian is taken; z stands for the residuals."""
-        self.point = z
+        training = self.training
+        tasks = training.each(probabilities_at, share((self.light(), z)))
+        self._there = hold(tasks, 8 * training.n * len(z))
         return z
 
     def gradient(self, theta, residuals):
@@ -88,7 +96,7 @@ class PartitionedLoss(SoftmaxLoss):
 
     def product(self, V, damping=0.0):
         """H V for V of shape (m, K, D)."""
-        return V * (self.penalty + damping) + self._sums("product", V, point=self.point)
+        return V * (self.penalty + damping) + self._sums("product", V)
 
     def gram(self, columns=slice(None)):
         """sum_i s_i phi_i phi_i^T of all D columns, or of some."""
@@ -96,15 +104,15 @@ class PartitionedLoss(SoftmaxLoss):
 
     def curvature(self):
         """sum_i s_i B_i, (K, K)."""
-        return self._sums("curvature", point=self.point)
+        return self._sums("curvature")
 
     def curvature_along(self, vectors, basis):
         """See `SoftmaxLoss`."""
-        return self._sums("curvature_along", vectors, basis, point=self.point)
+        return self._sums("curvature_along", vectors, basis)
 
     def class_blocks(self):
         """See `SoftmaxLoss`."""
-        return self._sums("class_blocks", point=self.point)
+        return self._sums("class_blocks")
 
     def total_weight(self):
         """Sum of the weights, and how many are not 0."""
@@ -113,7 +121,7 @@ class PartitionedLoss(SoftmaxLoss):
     def hessian(self, damping=0.0):
         """H on logits up to a common shift, ((K-1) D, (K-1) D)."""
         K, D = self.shape
-        H = self._sums("hessian", point=self.point)
+        H = self._sums("hessian")
         H[np.diag_indices_from(H)] += np.tile(self.penalty + damping, K - 1)
         return H
 
@@ -137,19 +145,28 @@ def losses(X, codes, weight, light, q=None):
     """The losses of pieces of a partition: (rows, loss)."""
     K = light.shape[0]
     settings = light.penalty, light.fit_intercept, light.intercept_scaling
-    for rows in batches(len(X), max(64, PIECE // K)):
+    for rows in batches(X.shape[0], max(64, PIECE // K)):
         targets = np.eye(K)[codes[rows]] if q is None else q[rows]
         yield rows, PartLoss(X[rows], targets, weight[rows], *settings)
 
 
-def part_of_sum(X, codes, weight, message, q=None):
+def probabilities_at(X, codes, weight, message):
+    """The probabilities of a partition's rows where theta makes their logits."""
+    light, theta = message
+    out = np.empty((X.shape[0], len(theta)))
+    for rows, loss in losses(X, codes, weight, light, out):
+        loss.at(loss.logits(theta))
+        out[rows] = loss.probabilities
+    return out
+
+
+def part_of_sum(X, codes, weight, message, targets=None, there=None):
     """The part of a partition in a sum."""
-    light, name, point, args = message
+    light, name, args = message
     parts = []
     combine = sums_and_largest if name in ("evaluate", "extent") else added
-    for _, loss in losses(X, codes, weight, light, q):
-        if point is not None:
-            loss.at(loss.logits(point))
-        parts.append(getattr(loss, name)(*args))
-        parts = [combine(parts)]
+    # probabilities stand in for targets that are not asked for
+    for rows, loss in losses(X, codes, weight, light, targets if there is None else there):
+        loss.probabilities = None if there is None else there[rows]
+        parts = [combine([*parts, getattr(loss, name)(*args)])]
     return parts[0]

@@ -93,11 +93,13 @@ def of_pairs(explainer, start, question, test, tests, rows, *side):
 
 
 def placed(found, places, shape, dtype):
-    """What partitions have found of pairs at their places, (m, k, d)."""
-    out = np.zeros((shape[0] * shape[1], shape[2]), dtype=dtype)
-    for block, here in zip(found, places, strict=True):
-        out[here] = block
-    return out.reshape(shape)
+    """What partitions have found of pairs at their places, (m, k, d), or CSR (m k, d)."""
+    if not found:
+        return np.zeros(shape, dtype=dtype)
+    order = np.argsort(np.concatenate(places))
+    if sp.issparse(found[0]):
+        return sp.csr_array(sp.vstack(found, format="csr"))[order]
+    return np.concatenate(found)[order].reshape(shape)
 
 
 def codes_at(codes, start, best):

@@ -4,21 +4,23 @@ from inspect import signature
 
 import dask.array as da
 import numpy as np
+import scipy.sparse as sp
 from sklearn.utils import compute_class_weight, compute_sample_weight
+from sklearn.utils.extmath import row_norms
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
 from .._arrays import batches, row_keys, squared_norms, total_variance, variance_scale
-from .._arrays.checks import codes_of
+from .._arrays.checks import canonical_csr, check_plain, codes_of
 from ._chunks import blocks_of, check_chunks, pieces
-from ._cluster import gather, hold, share, task, total
+from ._cluster import gather, hold, most_at_once, share, task, total
 
 
 class TrainingRows:
     """Rows, codes of their labels and weights, partition by partition, as tasks.
 
-    `prepare` gives each function that is called with a partition its arguments: C-ordered rows
-    (n, d), codes (n,) and weights (n,) in float64.
+    Functions that are called with a partition take C-ordered or canonical CSR rows (n, d), codes
+    (n,) and weights (n,) in float64.
 
     Attributes
     ----------
@@ -27,6 +29,8 @@ class TrainingRows:
     counts : (n_classes,) rows of each class
     weight : sum of the weights, and number of rows that have any
     n, d, dtype : of all rows
+    sparse : whether they are CSR
+    row_bytes : bytes of a row's features, of sparse ones on average
     """
 
     def __init__(self, X, sizes):
@@ -58,12 +62,33 @@ class TrainingRows:
     def take(self, rows, what="fetching rows"):
         """(X, codes, weights) of some rows, in their order, in this process."""
         parts = list(self.split(rows))
-        tasks = [self.at(p, _take, some) for p, some, _ in parts]
-        X = np.empty((len(rows), self.d), dtype=self.dtype)
+        X = [] if self.sparse else np.empty((len(rows), self.d), dtype=self.dtype)
         codes, weights = np.empty(len(rows), dtype=np.intp), np.empty(len(rows))
-        for (_, _, here), found in zip(parts, gather(tasks, what), strict=True):
-            X[here], codes[here], weights[here] = found
+        for some in self._at_once(parts):
+            tasks = [self.at(p, _take, within) for p, within, _ in some]
+            for (_, _, here), found in zip(some, gather(tasks, what), strict=True):
+                part, codes[here], weights[here] = found
+                if self.sparse:
+                    X.append(part)
+                else:
+                    X[here] = part
+        if self.sparse:
+            empty = sp.csr_array((0, self.d), dtype=self.dtype)
+            order = np.concatenate([here for *_, here in parts] or [rows[:0]])
+            X = sp.csr_array(sp.vstack([empty, *X], format="csr"))[np.argsort(order)]
         return X, codes, weights
+
+    def _at_once(self, parts):
+        """The parts in groups that a worker, and the scheduler, have memory for."""
+        most, group, n = most_at_once() // self.row_bytes, [], 0
+        for part in parts:
+            if group and n + len(part[1]) > most:
+                yield group
+                group, n = [], 0
+            group.append(part)
+            n += len(part[1])
+        if group:
+            yield group
 
     def scale(self, C, multiple=1.0):
         """(C, size of the constant feature); see `variance_scale`."""
@@ -96,11 +121,16 @@ def training_rows(explainer, X, y, sample_weight=None, class_weight=None, classe
             sample_weight = np.full(X.shape[0], sample_weight)
         weights = pieces(sample_weight, sizes, "sample_weight")
     explainer.n_features_in_ = X.shape[1]
-    rows = TrainingRows(hold(blocks_of(X, sizes), X.nbytes), sizes)
-    rows.d, rows.dtype = X.shape[1], X.dtype
+    rows = TrainingRows(blocks_of(X, sizes), sizes)
+    rows.d, rows.dtype, rows.sparse = X.shape[1], X.dtype, sp.issparse(X._meta)
+    nbytes = X.nbytes
+    if rows.sparse:
+        nbytes = sum(gather([task(_nbytes, part) for part in rows.X], "measuring sparse rows"))
+    rows.row_bytes = max(1, nbytes // rows.n)
+    rows.X = hold(rows.X, nbytes)
     known = gather(
         [
-            task(_checked, explainer._largest_norm(X.dtype), start, *part)
+            task(_checked, explainer._largest_norm(X.dtype), rows.sparse, start, *part)
             for start, *part in zip(rows.starts, rows.X, labels, strict=True)
         ],
         "checking rows and labels",
@@ -136,10 +166,11 @@ def training_rows(explainer, X, y, sample_weight=None, class_weight=None, classe
     return rows
 
 
-def rows_of_blocks(tasks, sizes, width, dtype):
+def rows_of_blocks(tasks, sizes, width, dtype, sparse=False):
     """A dask array (n, width) of what tasks return for each partition."""
+    options = {"meta": sp.csr_array((0, 0), dtype=dtype)} if sparse else {}
     parts = [
-        da.from_delayed(one, shape=(int(size), *width), dtype=dtype)
+        da.from_delayed(one, shape=(int(size), *width), dtype=dtype, **options)
         for one, size in zip(tasks, sizes, strict=True)
     ]
     return da.concatenate(parts, axis=0)
@@ -147,12 +178,12 @@ def rows_of_blocks(tasks, sizes, width, dtype):
 
 def plain_rows(X):
     """A chunk as it is worked on."""
-    return np.ascontiguousarray(X)
+    return canonical_csr(X, "X") if sp.issparse(X) else np.ascontiguousarray(X)
 
 
 def _on_rows(function, X, codes, weight, *args):
     X = plain_rows(X)
-    weight = np.ones(len(X)) if weight is None else weight
+    weight = np.ones(X.shape[0]) if weight is None else weight
     return function(X, codes, weight, *args)
 
 
@@ -160,13 +191,26 @@ def _take(X, codes, weight, rows):
     return X[rows], codes[rows], weight[rows]
 
 
-def _checked(largest, start, X, y):
+def _nbytes(X):
+    X = plain_rows(X)
+    return X.data.nbytes + X.indices.nbytes + X.indptr.nbytes if sp.issparse(X) else X.nbytes
+
+
+def _checked(largest, sparse, start, X, y):
     """Sorted labels of a partition whose rows and labels are in order."""
     try:
+        check_plain(X, "X")
+        if sp.issparse(X) != sparse:
+            raise ValueError(
+                f"X has chunks that are {type(X).__name__}, but is an array of "
+                f"{'sparse' if sparse else 'dense'} ones: where it is made, give meta="
+                f"{'numpy.empty((0, 0))' if sparse else 'scipy.sparse.csr_array((0, 0))'}"
+            )
         X = plain_rows(X)
         with np.errstate(invalid="ignore", over="ignore"):
-            assert_all_finite(X, input_name="X")
-            size = max(X.max(initial=0), -X.min(initial=0))
+            values = X.data if sparse else X
+            assert_all_finite(values, input_name="X")
+            size = max(values.max(initial=0), -values.min(initial=0))
         if size > largest / np.sqrt(X.shape[1]):
             raise ValueError(
                 f"features as large as {size:.1e} are beyond what is squared and summed in "
@@ -177,7 +221,7 @@ def _checked(largest, start, X, y):
         check_classification_targets(y)
         return np.unique(y)
     except ValueError as error:
-        where = f"in training rows {start}..{start + len(X) - 1}"
+        where = f"in training rows {start}..{start + X.shape[0] - 1}"
         raise ValueError(f"{error} ({where})") from None
 
 
@@ -239,12 +283,25 @@ def _moments(X, codes, weight):
     """(weight, mean, variance, mean ||x||^2) of a partition."""
     if not weight.any():
         return 0.0, np.zeros(X.shape[1]), 0.0, 0.0
-    share = weight / weight.max()
-    share = share / share.sum()
-    mean = np.zeros(X.shape[1])
-    for rows in batches(len(X), max(64, 2**19 // X.shape[1])):
-        mean += X[rows].astype(np.float64, copy=False).T @ share[rows]
-    return weight.sum(), mean, total_variance(X, weight), float(share @ squared_norms(X, 0.0))
+    if sp.issparse(X):
+        share = _shares(weight)
+        return weight.sum(), X.T @ share, total_variance(X, weight), share @ squared_norms(X, 0.0)
+    parts = []
+    for rows in batches(X.shape[0], max(64, 2**19 // X.shape[1])):
+        part = X[rows].astype(np.float64)
+        if weight[rows].any():
+            share = _shares(weight[rows])
+            mean = share @ part
+            part -= mean
+            variance = share @ row_norms(part, squared=True)
+            parts.append((weight[rows].sum(), mean, variance, mean @ mean + variance))
+    return _joined(parts)
+
+
+def _shares(weight):
+    """Weights that sum to 1."""
+    weight = weight / weight.max()
+    return weight / weight.sum()
 
 
 def _joined(parts):
@@ -252,8 +309,7 @@ def _joined(parts):
     weights = np.array([part[0] for part in parts])
     if not weights.any():
         return parts[0]
-    share = weights / weights.max()
-    share = share / share.sum()
+    share = _shares(weights)
     mean = sum(w * part[1] for w, part in zip(share, parts, strict=True))
     square = sum(w * part[3] for w, part in zip(share, parts, strict=True))
     variance = sum(

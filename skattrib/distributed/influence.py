@@ -88,6 +88,18 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
     Notes
     -----
     Residuals stay on the workers: n_classes numbers a row.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib.distributed import InfluenceExplainer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> rows = da.from_array(X, chunks=(50, -1))
+    >>> explainer = InfluenceExplainer().fit(rows, y)
+    >>> values, found = explainer.top_k(X[:1], k=3)
+    >>> found.shape
+    (1, 3)
     """
 
     _single = InfluencePart
@@ -224,7 +236,7 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
         # attributions need no probabilities
         part._inverse.loss = light._inverse.loss.of(X, light._inverse.loss.q, weight)
         part._residuals, part._own = state
-        part._codes, part.n_samples_fit_ = codes, len(X)
+        part._codes, part.n_samples_fit_ = codes, X.shape[0]
         return part
 
     def _solver(self):
@@ -296,7 +308,7 @@ def norms_of_terms(X, codes, weight, fit):
 def residuals_of(X, codes, weight, fit, start):
     """(residuals, self-influence or None) of a partition, corrected if an inverse is given."""
     light, theta, inverse = fit
-    out, own = np.empty((len(X), len(theta))), None if inverse is None else np.empty(len(X))
+    out, own = np.empty((X.shape[0], len(theta))), None if inverse is None else np.empty(X.shape[0])
     for rows, loss in losses(X, codes, weight, light):
         residuals = loss.at(loss.logits(theta))
         if inverse is None:

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import logits
 from .._arrays.checks import codes_of
-from ._chunks import blocks_of, check_chunks, pieces
+from ._chunks import blocks_of, check_chunks, fetched, pieces
 from ._cluster import gather, share, task
 from ._explainer import ClusterExplainer
 from ._parts import checked_rows
@@ -42,6 +42,19 @@ def find_label_issues(explainer, X, y, *, ids=None, k=None, n_neighbors=10) -> B
     ValueError
         If X and y are not the training rows, for labels that are not classes, k out of range, what
         is no explainer of a cluster, and explainers that compare with one class only.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib.distributed import DualViewExplainer, find_label_issues
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y[7] = 2
+    >>> rows = da.from_array(X, chunks=(50, -1))
+    >>> explainer = DualViewExplainer(C=0.01, random_state=0).fit(rows, y)
+    >>> issues = find_label_issues(explainer, rows, y, k=1)
+    >>> int(issues.row[0]), int(issues.given[0])
+    (7, 2)
     """
     if not isinstance(explainer, ClusterExplainer):
         raise ValueError(
@@ -120,7 +133,7 @@ def _votes(explainer, X, labels, n_neighbors, sizes):
         raise ValueError(f"n_neighbors must be an integer in 1..{n - 1}; got {n_neighbors!r}")
     tasks = [task(codes_of, part, explainer.classes_, "label of y") for part in labels]
     codes = np.concatenate(gather(tasks, "fetching labels"))
-    near = np.asarray(explainer.top_k(X, int(n_neighbors) + 1)[1])
+    near = fetched(explainer.top_k(X, int(n_neighbors) + 1)[1], "looking for proponents")
     near = codes[_without_self(near, np.arange(n))]
     votes = np.zeros((n, len(explainer.classes_)))
     np.add.at(votes, (np.arange(n)[:, None], near), 1 / n_neighbors)

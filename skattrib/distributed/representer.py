@@ -13,7 +13,7 @@ from ._cluster import gather, hold, share, task, total
 from ._explainer import ClusterExplainer
 from ._lazy import LazyDual, LazySoftmax
 from ._loss import PartitionedLoss, losses
-from ._rows import plain_rows, training_rows
+from ._rows import plain_rows, rows_of_blocks, training_rows
 
 
 class RepresenterExplainer(
@@ -45,6 +45,17 @@ class RepresenterExplainer(
     -----
     Coefficients of equal rows are equal to the last bit within a partition, and to rounding in
     others. They stay on the workers: n_classes numbers a row.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib.distributed import RepresenterExplainer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> rows = da.from_array(X, chunks=(50, -1))
+    >>> explainer = RepresenterExplainer().fit(rows, y)
+    >>> explainer.global_importance_.compute().shape
+    (150,)
     """
 
     _single = explainers.RepresenterExplainer
@@ -140,18 +151,20 @@ class RepresenterExplainer(
     def _part(light, X, codes, weight, state):
         part = copy(light)
         part.dual_coef_, part.support_ = state
-        everything = len(part.support_) == len(X)
+        everything = len(part.support_) == X.shape[0]
         part.support_vectors_ = X if everything else X[part.support_]
-        part._fit_codes, part.n_samples_fit_ = codes, len(X)
+        part._fit_codes, part.n_samples_fit_ = codes, X.shape[0]
         return part
 
     def _moment_kernel(self):
         return self._light()._kernel()
 
-    def _of_support(self, question, width=(), axis=0, dtype=np.float64):
+    def _of_support(self, question, width=(), axis=0, dtype=np.float64, sparse=False):
         """An attribute of the rows that contribute, as a dask array."""
+        if axis == 0:
+            return rows_of_blocks(self._ask(question), self._support_sizes, width, dtype, sparse)
         parts = [
-            da.from_delayed(one, (*width[:axis], int(size), *width[axis:]), dtype=dtype)
+            da.from_delayed(one, (*width, int(size)), dtype=dtype)
             for one, size in zip(self._ask(question), self._support_sizes, strict=True)
         ]
         return da.concatenate(parts, axis=axis)
@@ -170,7 +183,8 @@ class RepresenterExplainer(
     def support_vectors_(self) -> da.Array:
         """The rows themselves, a dask array (n_support, n_features)."""
         training = self._cluster.training
-        return self._of_support("support_vectors_", (training.d,), dtype=training.dtype)
+        width, kind = (training.d,), {"dtype": training.dtype, "sparse": training.sparse}
+        return self._of_support("support_vectors_", width, **kind)
 
     @property
     def global_importance_(self) -> da.Array:
@@ -187,7 +201,7 @@ def probabilities(X, follow):
 def coefficients(X, codes, weight, fit, q=None):
     """(coefficients (K, n_support), rows that have any) of a partition."""
     loss, theta, C = fit
-    alpha = np.empty((len(X), len(theta)))
+    alpha = np.empty((X.shape[0], len(theta)))
     for rows, part in losses(X, codes, weight, loss, q):
         part.at(part.logits(theta))
         # rounding depends on a row's place: equal rows take the probabilities of their first

@@ -32,6 +32,18 @@ class SimilarityExplainer(ClusterExplainer, explainers.SimilarityExplainer):
     classes_, n_samples_fit_, n_features_in_
         See `skattrib.SimilarityExplainer`.
     self_influence_ : dask array of shape (n_samples_fit_,)
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib.distributed import SimilarityExplainer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> rows = da.from_array(X, chunks=(50, -1))
+    >>> explainer = SimilarityExplainer(metric="euclidean").fit(rows, y)
+    >>> values, found = explainer.top_k(X[:1], k=1)
+    >>> found
+    array([[0]])
     """
 
     _single = SimilarityPart
@@ -76,11 +88,17 @@ class SimilarityExplainer(ClusterExplainer, explainers.SimilarityExplainer):
     @staticmethod
     def _part(light, X, codes, weight, state):
         part = copy(light)
-        part._fit_X, part._fit_codes, part.n_samples_fit_ = X, codes, len(X)
+        part._fit_X, part._fit_codes, part.n_samples_fit_ = X, codes, X.shape[0]
         return part
 
     def _class_counts(self):
         return self._fit_counts
+
+    def _check_question(self, question):
+        if self._fit_metric == "euclidean":
+            raise ValueError(
+                "decompose and directions are for metric 'dot' or 'cosine': a distance is no sum"
+            )
 
     def predict(self, X):
         """See `skattrib.SimilarityExplainer`; a dask array for dask rows."""

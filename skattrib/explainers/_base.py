@@ -24,7 +24,19 @@ class BaseExplainer(
     """Attributions to training rows in every form, from a kernel that knows their blocks.
 
     Subclasses set `n_samples_fit_`; what can be explained, `_check_target` says.
+
+    Examples
+    --------
+    >>> from skattrib import RepresenterRegressor, SimilarityExplainer
+    >>> from skattrib.explainers import BaseExplainer
+    >>> isinstance(SimilarityExplainer(), BaseExplainer)
+    True
+    >>> isinstance(RepresenterRegressor(), BaseExplainer)
+    True
     """
+
+    # whether rows may lie in files, to be read a block at a time
+    _reads_files = False
 
     @abstractmethod
     def _kernel(self) -> _scoring.Kernel: ...

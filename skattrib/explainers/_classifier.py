@@ -13,7 +13,17 @@ from ._validation import canonical, check_rows
 
 
 class ClassifierExplainer(ClassifierMixin, BaseExplainer):
-    """An explainer whose targets are classes; subclasses set `classes_` too."""
+    """An explainer whose targets are classes; subclasses set `classes_` too.
+
+    Examples
+    --------
+    >>> from skattrib import RepresenterRegressor, SimilarityExplainer
+    >>> from skattrib.explainers import ClassifierExplainer
+    >>> isinstance(SimilarityExplainer(), ClassifierExplainer)
+    True
+    >>> isinstance(RepresenterRegressor(), ClassifierExplainer)
+    False
+    """
 
     @abstractmethod
     def _predict_codes(self, X): ...

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._arrays import decision, logits, squared_norms, total_variance, variance_scale
 from .._arrays.checks import check_estimator, plain_array
 from .._arrays.outputs import OUTPUTS, output_weights
+from .._arrays.row_blocks import kept_rows
 from . import _scoring
 from ._base import BaseExplainer
 from ._classifier import ClassifierExplainer
@@ -151,8 +152,8 @@ class DualForm(BaseExplainer):
         """Remember the rows whose coefficients (n, q) are not all zero, and these."""
         self.support_ = np.flatnonzero(alpha.any(axis=1))
         everything = len(self.support_) == X.shape[0]
-        self.support_vectors_ = X if everything else X[self.support_]
-        self.dual_coef_ = np.ascontiguousarray(alpha[self.support_].T)
+        self.support_vectors_ = X if everything else kept_rows(X, self.support_)
+        self.dual_coef_ = np.ascontiguousarray((alpha if everything else alpha[self.support_]).T)
 
     def _logit_dual(self):
         """Coefficients of all outputs, (K, n_support)."""

@@ -7,9 +7,10 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._arrays import batches, full, products
+from .._arrays import batches, full, products, row_batches
 from .._arrays.checks import check_plain
 from .._arrays.outputs import label_directions
+from .._arrays.row_blocks import in_files
 from ._scoring_kernels import repeat, scatter, update_top
 
 # a block is at most this many test rows x training rows: it stays in the second-level cache
@@ -142,6 +143,8 @@ class Kernel(ABC):
                     values = self.values(X[group.rows[rows]], vectors)
                     coef = self.coefficients(group, rows, columns, X.dtype)
                     yield group, rows, columns, coef, values
+                # the next are read without these beside them
+                del vectors
 
     def aggregate(self, X, target, weights):
         """sum_j weights_j T[j, :] in float64; absent entries count nothing."""
@@ -202,7 +205,7 @@ class DualKernel(Kernel):
         """sum_j weights_j v_j (x_j, bias), (K, d + 1)."""
         V = target.as_weights(self.dual.shape[0]) * weights[:, None]
         total = np.zeros((V.shape[1], X.shape[1]))
-        for rows in batches(X.shape[0], 4096):
+        for rows in row_batches(X):
             total += safe_sparse_dot(V[rows].T, X[rows].astype(np.float64), dense_output=True)
         return np.column_stack([total, self.bias * V.sum(axis=0)])
 
@@ -210,7 +213,7 @@ class DualKernel(Kernel):
         """The sum over test rows that have this moment."""
         total, shift = moment[:, :-1], moment[:, -1]
         out = np.zeros(self.n_samples)
-        for columns in batches(len(self.support), 4096):
+        for columns in row_batches(self.vectors):
             vectors = self.vectors[columns].astype(np.float64)
             scores = safe_sparse_dot(vectors, total.T, dense_output=True) + shift
             dual = self.dual[:, columns]
@@ -322,7 +325,12 @@ def check_out(out, shape, read):
     if not (out.flags.writeable and out.flags.c_contiguous):
         raise ValueError("out must be writeable and in C order")
     parts = [part.data if sp.issparse(part) else part for part in read]
-    if any(isinstance(part, np.ndarray) and np.may_share_memory(out, part) for part in parts):
+    if any(
+        part.in_file_of(out)
+        if in_files(part)
+        else isinstance(part, np.ndarray) and np.may_share_memory(out, part)
+        for part in parts
+    ):
         raise ValueError(
             "out shares memory with X or the training rows, which are read while it is written: "
             "give an array of its own"

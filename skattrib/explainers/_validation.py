@@ -25,6 +25,7 @@ from .._arrays.checks import (
     index_ids,
     plain_array,
 )
+from .._arrays.row_blocks import in_files, on_disk
 
 __all__ = [
     "BaseComposition",
@@ -60,12 +61,22 @@ def check_training_data(estimator, X, y, classes=None):
 
     The estimator remembers what the rows are called and their labels: small, for explanations.
     """
+    X = _mapped(estimator, X)
     check_features(X, "X")
     check_plain(y, "y")
     check_same_rows(exactly=False, X=X, y=y)
     estimator._fit_ids = index_ids(X, y)
-    with np.errstate(invalid="ignore", over="ignore"):
-        X, y = validate_data(estimator, canonical(X), y, **LAYOUT)
+    if in_files(X):
+        validate_data(estimator, X, skip_check_array=True)
+        y = validate_data(estimator, y=y)
+        if len(y) != X.shape[0]:
+            raise ValueError(
+                f"y has {len(y)} labels, but the files of X have {X.shape[0]} rows: give one label "
+                "a row, in the order of the files"
+            )
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            X, y = validate_data(estimator, canonical(X), y, **LAYOUT)
     check_classification_targets(y)
     _check_size(estimator, X)
     if classes is not None:
@@ -83,6 +94,7 @@ def check_training_data(estimator, X, y, classes=None):
 
 def check_regression_data(estimator, X, y):
     """Validated (X, targets in float64); rows as those of `check_training_data`."""
+    X = _mapped(estimator, X)
     check_features(X, "X")
     check_same_rows(exactly=False, X=X, y=y)
     estimator._fit_ids = index_ids(X, y)
@@ -126,17 +138,37 @@ def _balanced(codes, weight):
 
 def check_rows(estimator, X):
     """Rows of the width and names that the estimator knows, C-ordered or canonical CSR."""
+    X = _mapped(estimator, X)
     check_features(X, "X")
-    with np.errstate(invalid="ignore", over="ignore"):
-        X = validate_data(estimator, canonical(X), reset=False, **LAYOUT)
+    if in_files(X):
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            X = validate_data(estimator, canonical(X), reset=False, **LAYOUT)
     _check_size(estimator, X)
+    return X
+
+
+def _mapped(estimator, X):
+    """Memory maps as rows in files, where the estimator reads these; refused where it does not."""
+    if getattr(estimator, "_reads_files", False):
+        return on_disk(X)
+    if in_files(X):
+        raise TypeError(
+            f"{type(estimator).__name__} needs all rows in memory: give rows[:] "
+            f"({X.nbytes / 2**30:.2g} GB) in the place of rows in files, or use DualViewExplainer, "
+            "RepresenterExplainer, InfluenceExplainer or SimilarityExplainer, which read blocks"
+        )
     return X
 
 
 def _check_size(estimator, X):
     """Refuses rows whose squares overflow: no attribution would be finite."""
-    values = X.data if sp.issparse(X) else X
-    largest = max(values.max(initial=0), -values.min(initial=0))
+    if in_files(X):
+        largest = X.survey()
+    else:
+        values = X.data if sp.issparse(X) else X
+        largest = max(values.max(initial=0), -values.min(initial=0))
     if largest > estimator._largest_norm(X.dtype) / np.sqrt(X.shape[1]):
         raise ValueError(
             f"features as large as {largest:.1e} are beyond what {type(estimator).__name__} can "

@@ -216,8 +216,10 @@ class DatamodelExplainer(_RefitExplainer):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from sklearn.preprocessing import scale
     >>> from skattrib import DatamodelExplainer
     >>> X, y = load_iris(return_X_y=True)
+    >>> X = scale(X)
     >>> explainer = DatamodelExplainer(n_subsets=20, random_state=0).fit(X, y)
     >>> explainer.attribute(X[:2]).shape
     (2, 150)
@@ -352,9 +354,9 @@ class LeaveOneOutExplainer(_RefitExplainer):
     >>> from sklearn.datasets import load_iris
     >>> from skattrib import LeaveOneOutExplainer
     >>> X, y = load_iris(return_X_y=True)
-    >>> explainer = LeaveOneOutExplainer().fit(X[::5], y[::5])
+    >>> explainer = LeaveOneOutExplainer().fit(X[::10], y[::10])
     >>> explainer.attribute(X[:2]).shape
-    (2, 30)
+    (2, 15)
     """
 
     _parameter_constraints: dict = dict(_CONSTRAINTS)

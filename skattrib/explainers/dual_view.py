@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import decision, squared_norms
 from .._arrays.checks import check_groups
+from .._arrays.row_blocks import kept_rows
 from .._svm.crammer_singer import crammer_singer, scaled_start
 from .._svm.duals import DENSE_CLASSES
 from .._svm.removals import removals
@@ -72,7 +73,7 @@ class DualViewExplainer(DualExplainer):
         The C of the fit.
     support_ : ndarray of shape (n_support,)
         Training rows that contribute, increasing.
-    support_vectors_ : array or CSR of shape (n_support, n_features)
+    support_vectors_ : array, CSR or RowBlocks of shape (n_support, n_features)
     dual_coef_ : ndarray of shape (n_classes, n_support), or (1, n_support) for two classes
         CSR above 64 classes. Equal training rows have duals in proportion to their weights.
     self_influence_ : ndarray of shape (n_samples_fit_,)
@@ -96,8 +97,12 @@ class DualViewExplainer(DualExplainer):
     margin, and the same ones lead again and again. Of 1,347 digits 88 (C = 0.1) or 41 (C = 1) are
     the top row of 450 test rows, by influence 184, by cosine 342 (`metrics.top_k_cardinality`).
 
-    Support rows are copied: X may change after `fit`. A memory map whose file is truncated during
-    `fit` ends the process (SIGBUS).
+    Support rows are copied: X may change after `fit`. Of a memory map and of `RowBlocks` they are a
+    reference to the files, which must stay as they are, and a pickle has no rows. A map whose file
+    is truncated during `fit` may end the process (SIGBUS).
+
+    Rows in files are swept a block of 32 MB at a time, memory maps of float32 and float64 up to
+    1 GB as if they were in memory. Of ten classes a fit takes at most 300 bytes a row beside that.
 
     A given `random_state` repeats a fit bit for bit on one machine and number of BLAS threads. Two
     threads instead of one change the last bits of Newton steps (at larger C, or with `canonical`).
@@ -127,6 +132,7 @@ class DualViewExplainer(DualExplainer):
     (1, 3)
     """
 
+    _reads_files = True
     _parameter_constraints: dict = {
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
         "fit_intercept": ["boolean"],
@@ -174,8 +180,9 @@ class DualViewExplainer(DualExplainer):
 
         Parameters
         ----------
-        X : array or CSR of shape (n_samples, n_features)
-            float32 and float64 in C order are used without a copy, read-only memory maps too.
+        X : array, CSR or RowBlocks of shape (n_samples, n_features)
+            float32 and float64 in C order are used without a copy, read-only memory maps too;
+            those of float16 are read as float32, a block at a time.
         y : array of shape (n_samples,)
             Labels, or a black box's predictions when these are to be explained.
         sample_weight : array of shape (n_samples,), optional
@@ -248,7 +255,7 @@ class DualViewExplainer(DualExplainer):
 
     def _keep(self, X, found, C, size):
         self._keep_head(found, C, size)
-        self.support_vectors_ = X[self.support_]
+        self.support_vectors_ = kept_rows(X, self.support_)
         self.n_samples_fit_ = X.shape[0]
 
     def _keep_head(self, found, C, size):

@@ -87,6 +87,20 @@ def sparsest_within_one_standard_error(cv_results) -> int:
     Notes
     -----
     The standard error is that of the best candidate's mean over the folds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skattrib import sparsest_within_one_standard_error
+    >>> cv_results = {
+    ...     "param_C": [0.1, 1.0, 10.0],
+    ...     "split0_test_score": np.array([0.80, 0.92, 0.93]),
+    ...     "split1_test_score": np.array([0.82, 0.90, 0.91]),
+    ...     "mean_test_score": np.array([0.81, 0.91, 0.92]),
+    ...     "mean_n_support": np.array([90, 40, 60]),
+    ... }
+    >>> int(sparsest_within_one_standard_error(cv_results))
+    1
     """
     mean = np.asarray(cv_results["mean_test_score"], dtype=np.float64)
     names = [name for name in cv_results if name == "param_C" or name.endswith("__C")]
@@ -155,11 +169,14 @@ class DualViewExplainerCV(DualViewExplainer):
     >>> from sklearn.preprocessing import scale
     >>> from skattrib import DualViewExplainerCV, sparsest_within_one_standard_error
     >>> X, y = load_iris(return_X_y=True)
-    >>> search = DualViewExplainerCV(refit=sparsest_within_one_standard_error, random_state=0)
+    >>> search = DualViewExplainerCV(
+    ...     Cs=[0.01, 0.1, 1], refit=sparsest_within_one_standard_error, random_state=0
+    ... )
     >>> search.fit(scale(X), y).scores_.shape
-    (5, 10)
+    (5, 3)
     """
 
+    _reads_files = False
     _parameter_constraints: dict = {
         "Cs": [Interval(Integral, 1, 10_000, closed="both"), "array-like", None],
         "cv": ["cv_object"],

@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays.checks import check_group, check_groups
+from .._softmax.file_loss import labels_as_targets, loss_of
 from .._softmax.hessian import Cholesky
 from .._softmax.inverses import INVERSES, make_inverse
 from .._softmax.loss import SoftmaxLoss
@@ -162,8 +163,9 @@ class InfluenceExplainer(SoftmaxExplainer):
     formed: a ValueError names the inverses that need none.
 
     The training rows are kept, not copied, if they are float32 or float64 in C order and no fewer
-    than their features: they may be a memory map larger than memory. Do not change them in place
-    after `fit`, or attributions change with them.
+    than their features: they may be a memory map or `RowBlocks` larger than memory, of which
+    pickles hold a reference. Do not change them in place after `fit`, or attributions change with
+    them.
 
     References
     ----------
@@ -203,6 +205,7 @@ class InfluenceExplainer(SoftmaxExplainer):
     (285,)
     """
 
+    _reads_files = True
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
@@ -292,10 +295,14 @@ class InfluenceExplainer(SoftmaxExplainer):
         weight = check_weights(X, codes, self.classes_, sample_weight, class_weight)
         self.C_, size = own_penalty(head, partial(scaled_penalty, self.C, X, weight))
         penalty, fit_intercept = penalty_of(self.C_, self, head, X.shape[1])
-        q = np.eye(len(self.classes_))[codes]
-        loss = SoftmaxLoss(X, q, weight, penalty, fit_intercept, size)
+        parts = X, labels_as_targets(X, codes, len(self.classes_)), weight
+        loss = SoftmaxLoss(*parts, penalty, fit_intercept, size)
         reduced = in_row_space(loss)
-        self._head = fit_head(self, reduced) if head is None else head
+        if head is None:
+            lean = loss_of(*parts, penalty, fit_intercept, size)
+            self._head = fit_head(self, lean if reduced is loss else reduced)
+        else:
+            self._head = head
         self.n_iter_ = self._head.n_iter
         self.coef_, self.intercept_ = self._head.coef, self._head.intercept
         self._theta = theta_of(self._head, fit_intercept, size)
@@ -421,7 +428,7 @@ class InfluenceExplainer(SoftmaxExplainer):
         weight = check_weights(
             X_train, codes, self.classes_, sample_weight, self._head.class_weight
         )
-        q = np.eye(len(self.classes_))[codes]
+        q = labels_as_targets(X_train, codes, len(self.classes_))
         loss = in_row_space(self._loss.of(X_train, q, weight))
         n = self.n_samples_fit_
         groups = check_groups(range(n) if rows is None else rows, n)

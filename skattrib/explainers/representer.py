@@ -6,7 +6,9 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._arrays import decision, squared_norms
+from .._arrays import decision, row_batches, squared_norms
+from .._arrays.row_blocks import in_files
+from .._softmax.file_loss import labels_as_targets
 from .._softmax.newton import softmax_regression
 from ._heads import DualExplainer, SoftmaxExplainer, frozen, scaled_penalty
 from ._validation import (
@@ -99,8 +101,8 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     the last bit.
 
     The training rows are kept, not copied, if they are float32 or float64 in C order and all
-    contribute: they may be a memory map larger than memory. Do not change them in place after
-    `fit`, or attributions change with them.
+    contribute: they may be a memory map or `RowBlocks` larger than memory, of which pickles hold a
+    reference. Do not change them in place after `fit`, or attributions change with them.
 
     A fit takes O(n K d) for each product with the Hessian, some tens to hundreds of them, nd being
     the number of values stored for sparse X; dense X of fewer rows than features is taken to the
@@ -115,17 +117,18 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.ensemble import RandomForestClassifier
     >>> from sklearn.frozen import FrozenEstimator
+    >>> from sklearn.linear_model import LogisticRegression
     >>> from skattrib import RepresenterExplainer
     >>> X, y = load_iris(return_X_y=True)
-    >>> forest = RandomForestClassifier(random_state=0).fit(X, y)
-    >>> explainer = RepresenterExplainer(FrozenEstimator(forest)).fit(X, y)
+    >>> model = LogisticRegression(max_iter=1000).fit(X, y)
+    >>> explainer = RepresenterExplainer(FrozenEstimator(model)).fit(X, y)
     >>> values, rows = explainer.top_k(X[:1], k=3)
     >>> y[rows]
     array([[0, 0, 0]])
     """
 
+    _reads_files = True
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
         "C": [Interval(Real, 0, None, closed="neither"), StrOptions({"scale"})],
@@ -164,8 +167,9 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
 
         Parameters
         ----------
-        X : array or CSR of shape (n_samples, n_features)
-            float32 and float64 in C order are used without a copy, read-only memory maps too.
+        X : array, CSR or RowBlocks of shape (n_samples, n_features)
+            float32 and float64 in C order are used without a copy, read-only memory maps too;
+            those of float16 are read as float32, a block at a time.
         y : array of shape (n_samples,)
         sample_weight : array of shape (n_samples,), optional
             Non-negative; a row of weight 0 contributes nothing.
@@ -192,7 +196,11 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
         X, codes = check_training_data(self, X, y, classes)
         K = len(self.classes_)
         weight = check_weights(X, codes, self.classes_, sample_weight, self.class_weight)
-        q = np.eye(K)[codes] if model is None else self._probabilities(model, given)
+        # memory maps of float32 and float64 go to the model as they came
+        given = X if in_files(given) or getattr(given, "dtype", None) == np.float16 else given
+        q = labels_as_targets(X, codes, K)
+        if model is not None:
+            q = self._probabilities(model, given)
         self.C_, size = scaled_penalty(self.C, X, weight)
         found = softmax_regression(
             X,
@@ -205,7 +213,8 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
             max_iter=self.max_iter,
             verbose=self.verbose,
         )
-        alpha = self.C_ * found.residuals
+        alpha = found.residuals
+        alpha *= self.C_
         if model is not None:
             z = decision(X, found.coef, found.intercept)
             self._keep_correlation(_correlation(np.log(np.maximum(q, SMALLEST)), z))
@@ -247,6 +256,9 @@ class RepresenterExplainer(DualExplainer, SoftmaxExplainer):
             self.coef_, self.intercept_ = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
 
     def _probabilities(self, model, X):
+        if in_files(X):
+            parts = [self._probabilities(model, X[rows]) for rows in row_batches(X)]
+            return np.concatenate(parts)
         q = np.asarray(model.predict_proba(X), dtype=np.float64)
         order = np.argsort(model.classes_)
         if q.ndim != 2 or q.shape[1] != len(order):

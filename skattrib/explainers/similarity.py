@@ -86,8 +86,8 @@ class SimilarityExplainer(_Similarities):
     Attributions cost as much as the product of test rows with all training rows.
 
     The training rows are kept, not copied, if they are float32 or float64 in C order: they may be
-    a memory map larger than memory. Do not change them in place after `fit`, or attributions
-    change with them.
+    a memory map or `RowBlocks` larger than memory, of which pickles hold a reference. Do not change
+    them in place after `fit`, or attributions change with them.
 
     References
     ----------
@@ -139,6 +139,7 @@ class SimilarityExplainer(_Similarities):
     >>> ensemble = SimilarityExplainer(metric="dot").fit(G, y).attribute(G)
     """
 
+    _reads_files = True
     _parameter_constraints: dict = {
         "metric": [StrOptions({"dot", "cosine", "euclidean"})],
         "same_class": ["boolean"],

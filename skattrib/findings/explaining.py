@@ -12,6 +12,7 @@ from .._arrays import count
 from .._arrays.checks import (
     canonical_csr,
     check_count,
+    check_here,
     check_plain,
     check_same_rows,
     codes_of,
@@ -118,6 +119,9 @@ def explain(
     """
     transformer, explainer = parts(estimator)
     k = check_count(k, "k")
+    remedy = "explanations are made in this process: give {name}.compute(), if it has few rows"
+    check_here(remedy, X=X, y=y, target=target, row_ids=row_ids)
+    check_here(remedy + ", or leave it out", X_train=X_train, y_train=y_train, ids=ids)
     check_same_rows(X=X, y=y, target=target, row_ids=row_ids)
     check_same_rows(X_train=X_train, y_train=y_train, ids=ids)
     columns = columns_of(transformer, explainer, feature_names)

@@ -48,6 +48,16 @@ class RowExplanation(ExplainedRow):
         Columns through which most of the values run, and what the row has in them.
     text : str or None
         The row itself where it is a text.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib import DualViewExplainer, explain
+    >>> X, y = load_iris(return_X_y=True)
+    >>> explainer = DualViewExplainer(tol=1e-8, random_state=0).fit(X[::2], y[::2])
+    >>> row = explain(explainer, X[1::2], y=y[1::2], k=1)[0]
+    >>> int(row.predicted), row.right, row.proponents[0].kind, row.proponents[0].row
+    (0, True, 'proponent', 12)
     """
 
     id_name: str = "row"
@@ -78,6 +88,22 @@ class Explanation(Sequence):
         What makes the explanation doubtful, such as a head that does not follow its labels.
     decisions : list of str
         What `table_preprocessor` made of each column, if it is in the Pipeline.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib import DualViewExplainer, explain
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> explainer = DualViewExplainer(tol=1e-8, random_state=0).fit(X[::2], y[::2])
+    >>> explanation = explain(explainer, X[1::2], y=y[1::2], k=2)
+    >>> len(explanation), len(explanation[:3]), int(explanation[0].id)
+    (75, 3, 1)
+    >>> explanation[:1].to_frame()[["test_id", "train_id", "kind"]]
+       test_id  train_id       kind
+    0        1        24  proponent
+    1        1        30  proponent
+    2        1        64   opponent
+    3        1        98   opponent
     """
 
     def __init__(self, query, rows, notes=(), *, decisions=(), polars=False):

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._arrays import count, logits, take
 from .._arrays.checks import (
     canonical_csr,
+    check_here,
     check_plain,
     check_same_rows,
     codes_of,
@@ -51,6 +52,18 @@ class LabelIssues(Bunch):
     unjudged : list
         Classes of fewer than five rows: no model learns these, so none of their rows is
         contradicted. A misspelled label is one of them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib import DualViewExplainer, find_label_issues
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y[7] = 2
+    >>> issues = find_label_issues(DualViewExplainer(C=0.01, random_state=0).fit(X, y), X, y, k=3)
+    >>> list(issues)
+    ['row', 'id', 'given', 'suggested', 'score', 'evidence']
+    >>> int(issues.row[0]), int(issues["given"][0]), len(issues.contradicted_by)
+    (7, 2, 3)
     """
 
     _TOGETHER = ("contradicted_by", "n_rows", "n_contradicted", "n_wrong", "precision", "unjudged")
@@ -245,6 +258,11 @@ def find_label_issues(
         explainer, X, y = None, explainer, X
     if X is None or y is None:
         raise ValueError("give find_label_issues(X, y), or (explainer, X, y)")
+    remedy = (
+        "give {name}.compute(), or to skattrib.distributed.find_label_issues with an explainer of "
+        "skattrib.distributed"
+    )
+    check_here(remedy, X=X, y=y, ids=ids)
     if explainer is not None:
         issues = _judged_by(explainer, X, y, ids, k, n_neighbors)
     else:

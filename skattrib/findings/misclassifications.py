@@ -56,6 +56,18 @@ class ErrorKind:
         margin; NaN where there are none.
     n_control : int
         How many of these were looked at: all, or 200 of them in even steps.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skattrib import RepresenterExplainer, misclassifications
+    >>> X, y = load_digits(return_X_y=True)
+    >>> explainer = RepresenterExplainer().fit(X[:500], y[:500])
+    >>> kind = misclassifications(explainer, X[900:], y[900:])[0]
+    >>> kind.rows.shape == kind.values.shape == kind.share.shape
+    True
+    >>> bool((kind.values < 0).all())
+    True
     """
 
     true: Any
@@ -88,6 +100,16 @@ class Misclassifications(Sequence):
         All errors, also of kinds that are not listed, and the rows they are among.
     min_errors : int
         Errors that a kind has at least.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skattrib import RepresenterExplainer, misclassifications
+    >>> X, y = load_digits(return_X_y=True)
+    >>> explainer = RepresenterExplainer().fit(X[:500], y[:500])
+    >>> kinds = misclassifications(explainer, X[900:], y[900:])
+    >>> [kind.n_errors for kind in kinds] == sorted((k.n_errors for k in kinds), reverse=True)
+    True
     """
 
     def __init__(self, kinds, n_errors, n_samples, min_errors):
@@ -191,7 +213,7 @@ def misclassifications(
     >>> explainer = RepresenterExplainer().fit(X[:900], y[:900])
     >>> kinds = misclassifications(explainer, X[900:], y[900:])
     >>> kinds[0].true, kinds[0].predicted, kinds[0].rows.shape
-    (3, 8, (20,))
+    (1, 9, (20,))
     """
     if not isinstance(explainer, ClassifierExplainer):
         raise ValueError(

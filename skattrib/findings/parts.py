@@ -53,7 +53,24 @@ def _no_explainer(estimator, last):
     what = name if last is estimator else f"{type(estimator).__name__} that ends in {name}"
     return (
         "explain takes a fitted explainer, or a Pipeline or search that ends in one, got "
-        f"{what}. Fit an explainer to what the model says, such as "
+        f"{what}. {_instead(last)}"
+    )
+
+
+def _instead(model):
+    """What to write for a model of this kind."""
+    name = type(model).__name__
+    if name == "MLPClassifier":
+        return "Explain all layers of it: MLPExplainer(FrozenEstimator(model)).fit(X, y)"
+    if name == "LogisticRegression":
+        return "Explain it as it is: InfluenceExplainer(FrozenEstimator(model)).fit(X, y)"
+    if hasattr(model, "apply") or "Boosting" in name:
+        return (
+            "Explain it through its leaves: make_pipeline(LeafFeatures(FrozenEstimator(model)), "
+            "DualViewExplainer()).fit(X, model.predict(X))"
+        )
+    return (
+        "Fit an explainer to what the model says, such as "
         "make_pipeline(..., DualViewExplainer()).fit(X, model.predict(X))"
     )
 

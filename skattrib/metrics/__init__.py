@@ -14,11 +14,12 @@ from ._detection import (
     shortcut_detection_score,
     subclass_detection_score,
 )
+from ._fairness import demographic_parity_gap, equal_opportunity_gap
 from ._fidelity import completeness_error, faithfulness
 from ._maps import conservation, deletion, insertion
 from ._mislabels import mislabel_detection_curve, mislabel_detection_score
 from ._selection import sparsity, stability, top_k_cardinality, top_k_overlap
-from ._supports import data_removal_support, mislabel_support
+from ._supports import data_removal_support, mending_support, mislabel_support
 
 __all__ = [
     "class_detection_score",
@@ -28,10 +29,13 @@ __all__ = [
     "data_removal_support",
     "debugging_curve",
     "deletion",
+    "demographic_parity_gap",
+    "equal_opportunity_gap",
     "faithfulness",
     "insertion",
     "leave_one_out_agreement",
     "linear_datamodeling_score",
+    "mending_support",
     "mislabel_detection_curve",
     "mislabel_detection_score",
     "mislabel_support",

@@ -1,4 +1,4 @@
-"""What it takes to flip a prediction: top training rows removed or relabelled, and a refit."""
+"""What it takes to change a prediction: training rows removed or relabelled, and a refit."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
 from .._arrays import count, full, take
-from .._arrays.checks import plain_array
+from .._arrays.checks import encode_labels, plain_array
 from ..retraining.refits import check_classifier, check_refit_data, derived, draw_seed, refit, run
 from ._checks import Attributions, check_attributions
 from ._intervals import with_interval
@@ -169,12 +169,110 @@ def mislabel_support(
     return Bunch(**result, runner_up=runner_up)
 
 
-class _Flips:
-    """Checked arguments and the model fitted on all rows, whose predictions are to be flipped."""
+def mending_support(
+    attributions: Attributions,
+    estimator,
+    X,
+    y: ArrayLike,
+    X_test,
+    y_test: ArrayLike,
+    *,
+    counts: Sequence[int] | None = None,
+    sample_weight: ArrayLike | None = None,
+    confidence: float | None = None,
+    n_resamples: int = 1000,
+    n_jobs: int | None = None,
+    random_state=None,
+    verbose: int = 0,
+) -> Bunch:
+    """How few opponents must be removed, retraining, to make a wrong prediction right.
 
-    def __init__(self, attributions, estimator, X, y, X_test, counts, sample_weight, random_state):
+    Parameters
+    ----------
+    attributions : {array-like, sparse matrix} of shape (m, n)
+        What each of n training rows contributes to an output of each of m test rows that is high
+        where the right class is predicted, such as its margin (``target_weights(X_test, "margin",
+        y_test)``): the lowest are removed first. -inf where the training row is excluded, which is
+        never removed.
+    estimator, X, y, counts, sample_weight, n_resamples, n_jobs, random_state, verbose
+        As in :func:`data_removal_support`.
+    X_test : as X, of m rows
+        Some of them are predicted wrongly by the estimator fitted on all rows.
+    y_test : array-like of shape (m,)
+        Right labels.
+    confidence : float, optional
+        Level of percentile bootstrap intervals over the errors, such as 0.95.
+
+    Returns
+    -------
+    result : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object, with fields:
+
+        support : ndarray of shape (m,)
+            Smallest of the `counts` after which the prediction is right; infinite where none
+            does, NaN where it is right with all rows. Smaller is better.
+        mended : ndarray of shape (len(counts),)
+            Share of the errors whose support is at most each count: larger is better. Chance is
+            what random attributions reach.
+        counts : ndarray
+            As given.
+        low, high : :class:`~sklearn.utils.Bunch`
+            Ends of the intervals of `mended`; with a confidence only.
+
+    Raises
+    ------
+    ValueError
+        As :func:`data_removal_support`, and if no row of X_test is predicted wrongly.
+
+    References
+    ----------
+    Singla et al., "A Simple and Efficient Baseline for Data Attribution on Images", 2023.
+
+    Examples
+    --------
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from skattrib.metrics import mending_support
+    >>> X, y = [[0.0], [1.0], [3.0]], [0, 1, 1]
+    >>> knn = KNeighborsClassifier(n_neighbors=1)
+    >>> mending_support([[-2.0, 1.0, 0.0]], knn, X, y, [[0.4]], [1], counts=[1]).support
+    array([1.])
+    """
+    if y_test is None:
+        raise ValueError("y_test is None; give the right label of each row of X_test.")
+    flips = _Flips(
+        attributions, estimator, X, y, X_test, counts, sample_weight, random_state, y_test
+    )
+    wrong = np.flatnonzero(flips.predicted != flips.y_test)
+    if not len(wrong):
+        raise ValueError(
+            "no row of X_test is predicted wrongly by the estimator fitted on all rows: there is "
+            "nothing to mend."
+        )
+    support = np.full(flips.m, np.nan)
+    support[wrong] = flips.mending(wrong, n_jobs, verbose)
+    result = flips.result(support[wrong], confidence, n_resamples, "mended")
+    return Bunch(**(result | {"support": support}))
+
+
+class _Flips:
+    """Checked arguments and the model fitted on all rows, whose predictions are to be changed."""
+
+    def __init__(
+        self,
+        attributions,
+        estimator,
+        X,
+        y,
+        X_test,
+        counts,
+        sample_weight,
+        random_state,
+        y_test=None,
+    ):
         self.T = check_attributions(attributions)
-        X, y, X_test, _, weight = check_refit_data(X, y, X_test, None, sample_weight)
+        X, y, X_test, self.y_test, weight = check_refit_data(X, y, X_test, y_test, sample_weight)
+        if y_test is not None:
+            encode_labels(y, self.y_test, "y and y_test")
         self.data = X, y, X_test, weight
         self.m, self.n = count(X_test), count(X)
         if self.T.shape != (self.m, self.n):
@@ -214,35 +312,55 @@ class _Flips:
 
     def support(self, flipping, n_jobs, verbose, title):
         """Smallest count that flips each (test row, new label of top rows or None: removed)."""
-        X, y, X_test, weight = self.data
+        jobs = [
+            self._job(row, full(self.T[[row]])[0], (self.predicted[row], False), label)
+            for row, label in flipping
+        ]
+        return self._found(jobs, n_jobs, verbose, title)
+
+    def mending(self, wrong, n_jobs, verbose):
+        """Smallest count of lowest rows without which each of these is predicted right."""
         jobs = []
-        for row, label in flipping:
-            rng = np.random.default_rng(derived(self.seed, 1, row))
-            order = shuffled_order(full(self.T[[row]])[0], rng)
-            test = take(X_test, [row])
-            setting = test, self.predicted[row], order, label, self.counts, self.refit_seed
-            jobs.append((self.estimator, X, y, weight, *setting))
-        support = np.empty(self.m)
-        for row, found in run(_flip, jobs, n_jobs=n_jobs, verbose=verbose, title=title):
-            support[row] = found
+        for row in wrong:
+            values = full(self.T[[row]])[0]
+            # an excluded row stays excluded
+            scores = np.where(values == -np.inf, -np.inf, -values)
+            jobs.append(self._job(row, scores, (self.y_test[row], True), None))
+        return self._found(jobs, n_jobs, verbose, "mending_support")
+
+    def _job(self, row, scores, goal, label):
+        X, y, X_test, weight = self.data
+        order = shuffled_order(scores, np.random.default_rng(derived(self.seed, 1, row)))
+        setting = take(X_test, [row]), goal, order, label, self.counts, self.refit_seed
+        return (self.estimator, X, y, weight, *setting)
+
+    @staticmethod
+    def _found(jobs, n_jobs, verbose, title):
+        support = np.empty(len(jobs))
+        for k, found in run(_change, jobs, n_jobs=n_jobs, verbose=verbose, title=title):
+            support[k] = found
         return support
 
-    def result(self, support, confidence, n_resamples):
+    def result(self, support, confidence, n_resamples, name="flipped"):
         """The public form of support."""
 
-        def flipped(drawn=slice(None)):
-            return Bunch(flipped=(support[drawn, None] <= self.counts).mean(axis=0))
+        def share(drawn=slice(None)):
+            return Bunch(**{name: (support[drawn, None] <= self.counts).mean(axis=0)})
 
-        score = Bunch(support=support, **flipped(), counts=self.counts)
-        return with_interval(score, flipped, self.m, confidence, n_resamples, self.seed)
+        score = Bunch(support=support, **share(), counts=self.counts)
+        return with_interval(score, share, len(support), confidence, n_resamples, self.seed)
 
 
 def _fit(estimator, X, y, rows, weight, seed):
     return refit(estimator, X, y, rows, sample_weight=weight, seed=seed)
 
 
-def _flip(estimator, X, y, weight, test, predicted, order, label, counts, seed):
-    """Smallest count of top rows whose removal (or relabelling) changes the prediction."""
+def _change(estimator, X, y, weight, test, goal, order, label, counts, seed):
+    """Smallest count of first rows whose removal (or relabelling) brings a prediction about.
+
+    `goal` is a class, and whether it is to be predicted or no longer to be.
+    """
+    wanted, equal = goal
     for size in counts[counts <= len(order)]:
         rows, labels = None, y
         if label is None:
@@ -251,7 +369,7 @@ def _flip(estimator, X, y, weight, test, predicted, order, label, counts, seed):
             labels = y.copy()
             labels[order[:size]] = label
         model = refit(estimator, X, labels, rows, sample_weight=weight, seed=seed)
-        if model.predict(test)[0] != predicted:
+        if (model.predict(test)[0] == wanted) == equal:
             return size
     return np.inf
 

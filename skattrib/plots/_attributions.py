@@ -47,7 +47,7 @@ class AttributionDisplay(Display):
     >>> explainer = DualViewExplainer(C=1e-4, random_state=0).fit(X[1:], y[1:])
     >>> display = AttributionDisplay.from_estimator(
     ...     explainer, X[0], y_train=y[1:], images=X[1:], image_shape=(8, 8)
-    ... )  # doctest: +SKIP
+    ... )
     """
 
     def __init__(
@@ -252,6 +252,15 @@ class FeatureSharesDisplay(Display):
     ----------
     ax_, figure_ : matplotlib Axes and Figure
     bars_ : matplotlib BarContainer
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skattrib import DualViewExplainer
+    >>> from skattrib.plots import FeatureSharesDisplay
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> explainer = DualViewExplainer(random_state=0).fit(X[1:], y[1:])
+    >>> display = FeatureSharesDisplay.from_estimator(explainer, X[:1], 7)
     """
 
     def __init__(self, shares, *, feature_names=None, total=None, k=10):

@@ -4,7 +4,6 @@ from numbers import Integral
 
 import numpy as np
 
-from ..findings.misclassifications import ErrorKind, misclassifications
 from ._axes import LOWERS, REST, Display, check_explainer, plain
 
 
@@ -40,7 +39,7 @@ class ErrorKindDisplay(Display):
     >>> explainer = RepresenterExplainer().fit(X[:900], y[:900])
     >>> display = ErrorKindDisplay.from_estimator(
     ...     explainer, X[900:], y[900:], labels=y[:900]
-    ... )  # doctest: +SKIP
+    ... )
     """
 
     def __init__(self, kind, *, k=10, names=None, labels=None):
@@ -83,6 +82,9 @@ class ErrorKindDisplay(Display):
         ValueError
             If there is no error of that kind.
         """
+        # what is found is drawn by this folder, and so imports it
+        from ..findings.misclassifications import misclassifications
+
         check_explainer(explainer)
         kinds = misclassifications(explainer, X, y, y_pred=y_pred, min_errors=1)
         wanted = [
@@ -133,6 +135,8 @@ class ErrorKindDisplay(Display):
         ValueError
             For names or labels that do not reach to the rows, and a k that is no positive integer.
         """
+        from ..findings.misclassifications import ErrorKind
+
         kind, k = self.kind, self.k
         if not isinstance(kind, ErrorKind):
             raise TypeError(

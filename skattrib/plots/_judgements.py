@@ -33,6 +33,15 @@ class DetectionCurveDisplay(Display):
     ax_, figure_ : matplotlib Axes and Figure
     lines_ : dict of name to matplotlib Line2D
     chance_line_ : matplotlib Line2D
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skattrib.plots import DetectionCurveDisplay
+    >>> scores, is_flipped = np.array([3.0, 1.0, 2.0, 0.5]), np.array([1, 0, 1, 0], dtype=bool)
+    >>> display = DetectionCurveDisplay.from_predictions({"self-influence": scores}, is_flipped)
+    >>> display.scores
+    {'self-influence': 1.0}
     """
 
     def __init__(self, inspected, found, scores):
@@ -133,6 +142,16 @@ class DatamodelingDisplay(Display):
     ----------
     ax_, figure_ : matplotlib Axes and Figure
     points_ : matplotlib PathCollection
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skattrib.plots import DatamodelingDisplay
+    >>> T = np.array([[0.1, 0.4, 0.2], [0.3, -0.2, 0.5]])
+    >>> masks = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]], dtype=bool)
+    >>> display = DatamodelingDisplay.from_predictions(T, masks, masks @ T.T, row=0)
+    >>> round(display.score, 6), display.points_.get_offsets().shape
+    (1.0, (4, 2))
     """
 
     def __init__(self, sums, outputs, score, *, standardized=False):
@@ -243,6 +262,14 @@ class ComparisonDisplay(Display):
     ax_, figure_ : matplotlib Axes and Figure
     points_ : matplotlib PathCollection
     texts_ : list of matplotlib Text
+
+    Examples
+    --------
+    >>> from skattrib.plots import ComparisonDisplay
+    >>> names, ranks, seconds = ["DualView", "influence"], [1.6, 1.4], [0.02, 0.8]
+    >>> display = ComparisonDisplay.from_predictions(names, ranks, seconds)
+    >>> [text.get_text() for text in display.texts_]
+    ['DualView', 'influence']
     """
 
     def __init__(self, names, average_rank, seconds):

@@ -58,7 +58,7 @@ class PixelMapDisplay(Display):
     >>> import numpy as np
     >>> from skattrib.plots import PixelMapDisplay
     >>> images, maps = np.eye(8)[None], np.eye(8)[None] / 8
-    >>> PixelMapDisplay(images, maps, [1.0], names=["row 3"]).plot()  # doctest: +SKIP
+    >>> display = PixelMapDisplay(images, maps, [1.0], names=["row 3"]).plot()
     """
 
     def __init__(

@@ -26,6 +26,14 @@ class SupportDisplay(Display):
     ax_, figure_ : matplotlib Axes and Figure
     seconds_ax_ : matplotlib Axes or None
         The second axes, of the seconds.
+
+    Examples
+    --------
+    >>> from skattrib.plots import SupportDisplay
+    >>> path = {"Cs": [0.01, 0.1, 1], "n_support": [120, 64, 41], "seconds": [0.01, 0.01, 0.03]}
+    >>> display = SupportDisplay.from_result(path)
+    >>> display.ax_.get_xscale()
+    'log'
     """
 
     def __init__(self, Cs, n_support, seconds=None):

@@ -51,6 +51,7 @@ def column_groups(
     --------
     >>> from sklearn.compose import make_column_transformer
     >>> from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    >>> from skattrib.preprocessing import column_groups
     >>> X = [[1.0, 3], [2.0, 5], [4.0, 5]]
     >>> encoder = make_column_transformer((OneHotEncoder(), [1]), (StandardScaler(), [0])).fit(X)
     >>> names, groups = column_groups(encoder, ["height", "colour"])
@@ -104,6 +105,14 @@ def sum_shares(
     ------
     ValueError
         If `groups` are not one column for each feature.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skattrib.preprocessing import sum_shares
+    >>> shares = np.array([[[0.5, 0.25, -1.0]]])
+    >>> sum_shares(shares, np.array([0, 0, 1]), 2)
+    array([[[ 0.75, -1.  ]]])
     """
     groups = np.asarray(groups)
     n_features = shares.shape[-1]

@@ -24,6 +24,15 @@ class ColumnDecision:
         Features made of it.
     remedy : str
         What may be done about it: "drop" or nothing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skattrib import table_preprocessor
+    >>> table = pd.DataFrame({"price": ["$3", "$1,200", "?", "$7"]})
+    >>> decision = table_preprocessor().fit(table).decisions_[0]
+    >>> decision.name, decision.kind, decision.n_missing, decision.n_outputs
+    ('price', 'number', 1, 2)
     """
 
     name: str

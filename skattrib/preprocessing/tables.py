@@ -106,6 +106,15 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
         The column that each feature was made of.
     feature_names_in_ : ndarray of shape (n_features_in_,)
     n_features_in_ : int
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skattrib import table_preprocessor
+    >>> table = pd.DataFrame({"age": [3, 4, None, 9], "city": ["u", "v", "u", "v"]})
+    >>> preprocessor = table_preprocessor().fit(table)
+    >>> preprocessor.output_to_input_
+    {'age': 'age', 'age_missing': 'age', 'city_u': 'city', 'city_v': 'city'}
     """
 
     def __init__(

@@ -130,7 +130,7 @@ def subset_outputs(
     >>> from sklearn.linear_model import LogisticRegression
     >>> from skattrib.retraining import subset_outputs
     >>> X, y = load_iris(return_X_y=True)
-    >>> truth = subset_outputs(LogisticRegression(), X, y, X[:4], n_subsets=3, random_state=0)
+    >>> truth = subset_outputs(LogisticRegression(C=0.1), X, y, X[:4], n_subsets=3, random_state=0)
     >>> truth.masks.shape, truth.outputs.shape
     ((3, 150), (3, 4))
     """
@@ -223,7 +223,7 @@ def leave_one_out_outputs(
     >>> from sklearn.linear_model import LogisticRegression
     >>> from skattrib.retraining import leave_one_out_outputs
     >>> X, y = load_iris(return_X_y=True)
-    >>> truth = leave_one_out_outputs(LogisticRegression(), X, y, X[:4], rows=[0, 7, [8, 9]])
+    >>> truth = leave_one_out_outputs(LogisticRegression(C=0.1), X, y, X[:4], rows=[0, 7, [8, 9]])
     >>> truth.effects.shape
     (4, 3)
     """

@@ -30,6 +30,16 @@ class Rows(NamedTuple):
         The softmax of the logits, in float64. The second shape is that of several states.
     logits : ndarray of the shape of `probabilities`
         Of a network with one logit f these are -f/2 and f/2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skattrib.torch_adapters import layer_features
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+    >>> data = torch.utils.data.TensorDataset(torch.rand(8, 4), torch.arange(8) % 3)
+    >>> rows = layer_features(net, torch.utils.data.DataLoader(data, batch_size=4), "1")
+    >>> rows.X.shape, rows.y.tolist(), rows.probabilities.shape
+    ((8, 6), [0, 1, 2, 0, 1, 2, 0, 1], (8, 3))
     """
 
     X: np.ndarray
@@ -61,6 +71,20 @@ class Head(NamedTuple):
     error : float
         Largest absolute difference of ``X @ coef.T + intercept`` and the logits, over the largest
         logit.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skattrib import InfluenceExplainer, LinearHead
+    >>> from skattrib.torch_adapters import last_layer
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+    >>> data = torch.utils.data.TensorDataset(torch.rand(8, 4), torch.arange(8) % 3)
+    >>> head = last_layer(net, torch.utils.data.DataLoader(data, batch_size=4))
+    >>> head.X.shape, head.coef.shape, head.error < 1e-4
+    ((8, 6), (3, 6), True)
+    >>> explainer = InfluenceExplainer(LinearHead(head.coef, head.intercept, temperature=2.0))
+    >>> explainer.fit(head.X, head.y).attribute(head.X[:2]).shape
+    (2, 8)
     """
 
     X: np.ndarray

@@ -30,7 +30,7 @@ NATIVE = {
     *("ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "Flip", "Roll"),
     *("View", "UnsafeView", "ReshapeAlias", "Alias", "Clone", "ToCopy", "Permute", "Transpose"),
     *("T", "Squeeze", "Unsqueeze", "Expand", "Repeat", "Slice", "Select", "Index", "IndexSelect"),
-    *("Cat", "Stack", "Split", "SplitWithSizes", "Unbind"),
+    *("Cat", "Stack", "Split", "SplitWithSizes", "Unbind", "AsStrided"),
 }
 # what stands for layers that hooks have not seen
 UNSEEN = {"Convolution", "Addmm", "Mm", "Bmm", "Baddbmm", "Linear", "MkldnnLinear"}

@@ -45,6 +45,20 @@ class PixelMaps:
         Its name; of a callable followed by brackets.
     tokens : bool
         Whether the maps are over tokens; their last axis is that of the embedding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skattrib import DualViewExplainer
+    >>> from skattrib.torch_adapters import pixel_maps
+    >>> features = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 5))
+    >>> X, y = torch.rand(30, 1, 6, 6), torch.arange(30).numpy() % 3
+    >>> rows = features(X).detach().numpy()
+    >>> explainer = DualViewExplainer().fit(rows, y)
+    >>> _, indices = explainer.top_k(rows[:2], k=3)
+    >>> maps = pixel_maps(explainer, features, X[:2], X, indices, method="gradient", noise=0)
+    >>> maps.test.shape, maps.method, maps.contributions().shape
+    ((2, 3, 1, 6, 6), 'gradient', (2, 3, 1, 6, 6))
     """
 
     test: np.ndarray | None
