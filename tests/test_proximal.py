@@ -181,8 +181,10 @@ def test_factors_follow_their_rows(by_edges, listed, sparse_rows, monkeypatch):
 
 
 @pytest.mark.parametrize("largest", [3.0, 3e6])
-def test_factors_are_rounded_only_where_that_is_harmless(largest):
-    """In float32 while H is near enough to I, and never where exact ones are asked for."""
+@pytest.mark.parametrize("fewest", [10, 1000])
+def test_factors_are_rounded_only_where_that_is_harmless(fewest, largest, monkeypatch):
+    """In float32 for many edges and an H near enough to I, unless exact ones are asked for."""
+    monkeypatch.setattr(factors, "FEWEST_SINGLE", fewest)
     rng = np.random.default_rng(0)
     rows = row_blocks.RowBlocks(rng.normal(size=(30, 4)), 0.0, np.arange(30))
     free, scale = rng.random((30, 3)) < 0.7, rng.uniform(0.1, largest, 30)
@@ -196,9 +198,9 @@ def test_factors_are_rounded_only_where_that_is_harmless(largest):
         system = newton_system.NewtonSystem(rows, changed, scale, None, 3)
         system.by_edges, system.paired = True, True
         found[-1] = [found[-1], system._factor(kept).solve(G)]
-        single = not exact and largest < factors.MOST_SINGLE
+        single = not exact and fewest == 10 and largest < factors.MOST_SINGLE
         assert kept.factor.upper.dtype == kept.factor.border.dtype == ("f4" if single else "f8")
-    rounding = 1e-5 if largest < factors.MOST_SINGLE else 0.0
+    rounding = 1e-5 if fewest == 10 and largest < factors.MOST_SINGLE else 0.0
     assert_allclose(found[1], found[0], rtol=0, atol=rounding * abs(np.array(found[0])).max())
 
 

@@ -16,8 +16,9 @@ from .row_blocks import listed
 # a factor follows changes of up to so many edges for each of its rows
 LARGEST_BORDER, LARGEST_UPDATE = 0.25, 0.1
 
-# I + Z Z^T is factorized in float32 only while its diagonal stays below this
-MOST_SINGLE = 1e5
+# I + Z Z^T is factorized in float32 only from so many edges on, where that counts, and while its
+# diagonal stays below this
+FEWEST_SINGLE, MOST_SINGLE = 1000, 1e5
 
 
 class Edges:
@@ -108,7 +109,7 @@ class EdgeFactor:
         Q = edges.square()
         diagonal = np.diag_indices_from(Q)
         Q[diagonal] += 1.0
-        single = not exact and Q[diagonal].max(initial=0.0) < MOST_SINGLE
+        single = not exact and len(edges) >= FEWEST_SINGLE and Q[diagonal].max() < MOST_SINGLE
         self.dtype = np.float32 if single else np.float64
         Q = Q.astype(self.dtype, order="F", copy=False)
         self.upper = la.cho_factor(Q, lower=False, overwrite_a=True, check_finite=False)[0]
