@@ -9,7 +9,7 @@ import copy
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from scipy.linalg.blas import dsyrk
+from scipy.linalg.blas import get_blas_funcs
 
 from .row_blocks import listed
 
@@ -81,11 +81,19 @@ class Edges:
         Q *= _dense(self.rows.block()[self.row] @ other.rows.block()[other.row].T)
         return Q
 
-    def square(self):
+    def norms(self):
+        """||z||^2 of each row z of Z."""
+        X, U = self.rows.block(), self.U
+        x = X.multiply(X).sum(axis=1) if sp.issparse(X) else np.einsum("ij,ij->i", X, X)
+        u = U.multiply(U).sum(axis=1) if sp.issparse(U) else np.einsum("ij,ij->i", U, U)
+        return np.ravel(u) * np.ravel(x)[self.row]
+
+    def square(self, dtype):
         """The upper half of Z Z^T."""
-        X = self.rows.block()[self.row]
-        Q = _dense(X @ X.T) if sp.issparse(X) else dsyrk(1.0, X.T, trans=True)
-        Q *= _dense(self.U @ self.U.T).T
+        X, U = self.rows.block().astype(dtype, copy=False)[self.row], self.U.astype(dtype)
+        syrk = get_blas_funcs("syrk", dtype=dtype)
+        Q = _dense(X @ X.T) if sp.issparse(X) else syrk(1.0, X.T, trans=True)
+        Q *= _dense(U @ U.T).T
         return Q
 
     def pieces(self):
@@ -106,12 +114,10 @@ class EdgeFactor:
 
     def __init__(self, edges, exact):
         self.base = edges
-        Q = edges.square()
-        diagonal = np.diag_indices_from(Q)
-        Q[diagonal] += 1.0
-        single = not exact and len(edges) >= FEWEST_SINGLE and Q[diagonal].max() < MOST_SINGLE
+        single = not exact and len(edges) >= FEWEST_SINGLE and edges.norms().max() < MOST_SINGLE
         self.dtype = np.float32 if single else np.float64
-        Q = Q.astype(self.dtype, order="F", copy=False)
+        Q = edges.square(self.dtype)
+        Q[np.diag_indices_from(Q)] += 1.0
         self.upper = la.cho_factor(Q, lower=False, overwrite_a=True, check_finite=False)[0]
         self.most = int(LARGEST_BORDER * len(edges))
         # columns of the border, U^-T of theirs, and the products of these; those in use
