@@ -1,12 +1,16 @@
 """How the suite runs: on all processors, a file or two in one process."""
 
 import os
+import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("cases")
+# other processes find functions of tests by the names of their modules; the package comes first
+# from where it is installed
+sys.path.append(str(Path(__file__).parents[1]))
 if "PYTEST_XDIST_WORKER" in os.environ:
     # before any test imports NumPy: a worker has one processor, and so have its processes
     for library in ("OPENBLAS", "OMP", "MKL"):
