@@ -9,7 +9,8 @@
 #define ROWS 60
 #define FEATURES 13
 #define MOST_CLASSES 40
-#define PADDED 48
+#define PADDED 64
+#define BLOCK 32
 
 static uint64_t state = 88172645463325252u;
 
@@ -28,10 +29,11 @@ static void solve(const cs_kernels *kernels, int number)
     const int types = single ? CS_FDD : CS_DDD, narrow = K <= CS_LANES;
     const int stride = csr ? (narrow ? CS_LANES : PADDED) : CS_LANES;
     static double x[ROWS * FEATURES], w[PADDED * PADDED], b[PADDED], cap[ROWS], step[ROWS];
-    static double margin[2 * CS_LANES * CS_LANES], beta[ROWS * PADDED], scratch[PADDED * 11];
+    static double margin[2 * CS_LANES * CS_LANES], beta[ROWS * PADDED];
+    static double scratch[PADDED * (3 + 2 * BLOCK) + BLOCK * (BLOCK + CS_LANES) + 256 * CS_LANES];
     static float x32[ROWS * FEATURES], slack[ROWS];
     static int32_t y[ROWS], rows[ROWS], kept[ROWS], indices[ROWS * FEATURES], count[ROWS];
-    static int32_t room[ROWS], classes[ROWS * PADDED], scratch_class[PADDED];
+    static int32_t room[ROWS], classes[ROWS * PADDED], scratch_class[PADDED * (1 + BLOCK)];
     static int64_t indptr[ROWS + 1], start[ROWS];
     static double alpha[ROWS * PADDED];
     cs_problem p;
@@ -87,13 +89,15 @@ static void solve(const cs_kernels *kernels, int number)
     p.pool_value = beta;
     p.pool_size = ROWS * PADDED;
     p.pool_used = ROWS * PADDED;
+    p.block = csr ? 1 : BLOCK;
     p.scratch = scratch;
     p.scratch_class = scratch_class;
+    if (cs_scratch(&p) > (int64_t)(sizeof(scratch) / sizeof(*scratch))) abort();
     for (sweep = 0; sweep < 1000; sweep++) {
         int64_t n_kept = 0;
         kernels->epoch[types](&p, rows, ROWS, kept, &n_kept, &gap);
     }
-    gap = kernels->score[types](&p, rows, ROWS, slack);
+    gap = kernels->score[types](&p, rows, ROWS, slack, NULL, 0);
     kernels->alphas[types](&p, rows, ROWS, alpha);
     printf("%d %.12f", number, gap);
     for (i = k = 0; i < ROWS; k += narrow ? CS_LANES : count[i], i++) {

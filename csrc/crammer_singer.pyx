@@ -16,19 +16,26 @@ Blondel, Fujino and Ueda 2014, "Large-scale multiclass support vector machine tr
 Euclidean projection onto the simplex".
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
 from cpython.exc cimport PyErr_CheckSignals
 from kernels cimport (
-    CS_BLOCK, CS_CHECKED, CS_DDD, CS_DDF, CS_FDD, CS_FDF, CS_FFF, CS_LANES, cs_kernels, cs_problem,
-    cs_select, int32_t, int64_t, uint64_t
+    CS_BLOCK, CS_CHECKED, CS_DDD, CS_DDF, CS_FDD, CS_FDF, CS_FFF, CS_LANES, CS_MOST_ROWS, CS_PADDED,
+    cs_epoch, cs_kernels, cs_problem, cs_scratch, cs_select, int32_t, int64_t, uint8_t, uint64_t
 )
 
 LANES = CS_LANES
-BLOCK = CS_BLOCK
+WIDE_LANES = 2 * CS_LANES  # classes are padded to a multiple of it if there are more than LANES
 CHECKED = CS_CHECKED == 1  # built with SKATTRIB_CHECK=1
 
 # rows are handed to a kernel in pieces of about this many multiplications, so that a signal is
 # seen within a fraction of a second
 cdef int64_t PIECE = 40_000_000
+
+# numbers of scores that a block of dense rows has at most, as far as the second-level cache goes
+cdef int64_t SCORES = 2**17
 
 cdef const cs_kernels *_kernels = cs_select(b"")
 
@@ -83,6 +90,38 @@ def shuffle(int32_t[::1] rows, uint64_t state):
     return state
 
 
+ctypedef fused real:
+    float
+    double
+
+
+def support_sizes(const real[::1] values, const int64_t[::1] start, const int32_t[::1] count):
+    """Entries of each list that are the label's, which is first, or not zero."""
+    cdef Py_ssize_t i, k
+    out = np.ones(start.shape[0], dtype=np.int32)
+    cdef int32_t[::1] size = out
+    with nogil:
+        for i in range(start.shape[0]):
+            for k in range(start[i] + 1, start[i] + count[i]):
+                size[i] += values[k] != 0
+    return out
+
+
+def pack_lists(const real[::1] values, const int32_t[::1] classes, const int64_t[::1] start,
+               const int32_t[::1] count, const int64_t[::1] to, const uint8_t[::1] keep_zeros,
+               real[::1] to_values, int32_t[::1] to_classes):
+    """Copies lists to other places, the zeros of some rows left out."""
+    cdef Py_ssize_t i, k, at
+    with nogil:
+        for i in range(start.shape[0]):
+            at = to[i]
+            for k in range(start[i], start[i] + count[i]):
+                if k == start[i] or keep_zeros[i] or values[k] != 0:
+                    to_values[at] = values[k]
+                    to_classes[at] = classes[k]
+                    at += 1
+
+
 cdef void *_address(str name, array, dict owners) except? NULL:
     """Where a C-contiguous array starts; owners keeps it alive."""
     if array is None:
@@ -99,11 +138,13 @@ cdef class Problem:
     cdef cs_problem p
     cdef const cs_kernels *kernels
     cdef int types
-    cdef int64_t rows_per_piece
+    cdef int64_t rows_per_piece, block, block_of_sweep
     cdef dict owners
+    cdef int threads
 
     def __init__(self, x, *, n_rows, n_features, n_classes, y, bias, indices=None, indptr=None):
         self.owners = {}
+        self.threads = 1
         self.kernels = _kernels
         self.p.x = _address("x", x, self.owners)
         self.p.indices = <const int32_t *>_address("indices", indices, self.owners)
@@ -113,10 +154,21 @@ cdef class Problem:
         self.p.n_features = n_features
         self.p.n_classes = n_classes
         self.p.bias = bias
+        # dense rows are scored together, as many as caches hold; the fewer classes, the more the
+        # products of such rows with each other would cost a sweep
+        cdef int64_t fit = SCORES // CS_PADDED(&self.p) // WIDE_LANES * WIDE_LANES
+        self.block = self.block_of_sweep = 1
+        if indices is None:
+            self.block = min(max(fit, WIDE_LANES), CS_MOST_ROWS)
+            fit = n_classes // 8 // WIDE_LANES * WIDE_LANES
+            self.block_of_sweep = min(max(fit, WIDE_LANES), self.block)
+        self.p.block = self.block
         self.types = CS_FFF if x.dtype.char == "f" else CS_DDD
         # the cost of a row: its stored values times the (padded) classes
         cdef int64_t width = n_features if indptr is None else x.shape[0] // n_rows + 1
         self.rows_per_piece = max(CS_BLOCK, PIECE // (width * n_classes))
+        if n_classes > CS_LANES:
+            self.rows_per_piece = -(-self.rows_per_piece // self.block) * self.block
 
     def set_state(self, w, b, cap, step, margin):
         owners = self.owners
@@ -139,8 +191,17 @@ cdef class Problem:
         self._set_dual_type(beta)
         self.p.beta = _address("beta", beta, self.owners)
 
-    def set_packed_duals(self, start, count, room, pool_class, pool_value, pool_used, scratch,
-                         scratch_class):
+    def scratch_size(self):
+        """Numbers, in the state's type, and class indices that set_scratch takes."""
+        return cs_scratch(&self.p), (self.block + 1) * CS_PADDED(&self.p)
+
+    def set_scratch(self, values, classes, threads):
+        """Arrays of these sizes, and how many threads may score rows."""
+        self.threads = threads
+        self.p.scratch = _address("scratch", values, self.owners)
+        self.p.scratch_class = <int32_t *>_address("scratch_class", classes, self.owners)
+
+    def set_packed_duals(self, start, count, room, pool_class, pool_value, pool_used):
         owners = self.owners
         self._set_dual_type(pool_value)
         self.p.beta = NULL
@@ -151,40 +212,79 @@ cdef class Problem:
         self.p.pool_value = _address("pool_value", pool_value, owners)
         self.p.pool_size = pool_value.shape[0]
         self.p.pool_used = pool_used
-        self.p.scratch = _address("scratch", scratch, owners)
-        self.p.scratch_class = <int32_t *>_address("scratch_class", scratch_class, owners)
 
-    @property
-    def state_dtype(self):
-        return "f" if self.types == CS_FFF else "d"
-
-    def epoch(self, int32_t[::1] rows, int32_t[::1] kept):
+    def epoch(self, int32_t[::1] rows, int32_t[::1] kept, bint listed=False):
         """Sweeps rows; returns (visited, number kept, gap), visited < len(rows) if the pool of
-        duals is full."""
+        duals is full. Listed: only the classes on a row's list are visited."""
         cdef double gap = 0.0
         cdef int64_t done = 0, n_kept = 0, piece, visited, m = rows.shape[0]
+        cdef cs_epoch kernel = self.kernels.epoch[self.types]
+        if listed:
+            kernel = self.kernels.epoch_listed[self.types]
+        self.p.block = self.block_of_sweep
         while done < m:
             piece = min(self.rows_per_piece, m - done)
             with nogil:
-                visited = self.kernels.epoch[self.types](
-                    &self.p, &rows[done], piece, &kept[0], &n_kept, &gap
-                )
+                visited = kernel(&self.p, &rows[done], piece, &kept[0], &n_kept, &gap)
             done += visited
             PyErr_CheckSignals()
             if visited < piece:
                 break
         return done, n_kept, gap
 
-    def score(self, int32_t[::1] rows, float[::1] slack):
-        """Measures rows; returns their gap."""
-        cdef double gap = 0.0
-        cdef int64_t done = 0, piece, m = rows.shape[0]
-        while done < m:
-            piece = min(self.rows_per_piece, m - done)
-            with nogil:
-                gap += self.kernels.score[self.types](&self.p, &rows[done], piece, &slack[done])
-            done += piece
-            PyErr_CheckSignals()
+    def score(self, int32_t[::1] rows, float[::1] slack, float[::1] beyond=None, nearly=0.0):
+        """Measures rows; returns their gap. With `beyond`, those of no more slack are listed."""
+        return self._in_pieces(rows, slack, beyond, nearly, False)
+
+    def score_listed(self, int32_t[::1] rows, float[::1] slack):
+        """Measures rows as if there were no other classes than those on their lists."""
+        return self._in_pieces(rows, slack, None, 0.0, True)
+
+    def _in_pieces(self, int32_t[::1] rows, float[::1] slack, beyond, nearly, listed):
+        """The sum over pieces, in their order, whatever thread has which."""
+        cdef int64_t m = rows.shape[0]
+        gap = 0.0
+        firsts = range(0, m, self.rows_per_piece)
+        n_threads = min(self.threads, len(firsts))
+        if n_threads < 2:
+            for first in firsts:
+                gap += self._piece(rows, slack, beyond, nearly, listed, first, None)
+                PyErr_CheckSignals()
+            return gap
+        own = self.owners["scratch"], self.owners["scratch_class"]
+        free = [[np.empty_like(part) for part in own] for _ in range(n_threads)]
+
+        def piece(first):
+            scratch = free.pop()
+            found = self._piece(rows, slack, beyond, nearly, listed, first, scratch)
+            free.append(scratch)
+            return found
+
+        threads = ThreadPoolExecutor(n_threads)
+        try:
+            for found in threads.map(piece, firsts):
+                gap += found
+        finally:
+            threads.shutdown(cancel_futures=True)
+        return gap
+
+    def _piece(self, int32_t[::1] rows, float[::1] slack, float[::1] beyond, float nearly,
+               bint listed, int64_t first, scratch):
+        cdef cs_problem p = self.p
+        p.block = self.block
+        cdef int64_t n = min(self.rows_per_piece, rows.shape[0] - first)
+        cdef float *others = &beyond[first] if beyond is not None else NULL
+        cdef double gap
+        if scratch is not None:
+            p.scratch = _address("scratch", scratch[0], {})
+            p.scratch_class = <int32_t *>_address("scratch_class", scratch[1], {})
+        with nogil:
+            if listed:
+                gap = self.kernels.score_listed[self.types](&p, &rows[first], n, &slack[first])
+            else:
+                gap = self.kernels.score[self.types](
+                    &p, &rows[first], n, &slack[first], others, nearly
+                )
         return gap
 
     def weights(self, int32_t[::1] rows, double sign, double[:, ::1] w, double[::1] b):

@@ -43,6 +43,16 @@ static int has_avx512(void)
 #endif
 #endif
 
+int64_t cs_scratch(const cs_problem *p)
+{
+    const int64_t block = p->block, lines = CS_LINES + 2 * block;
+    int64_t size = lines * CS_PADDED(p);
+    /* rows, a panel of classes, and the rows' Gram matrix */
+    if (p->indices == NULL)
+        size += block * CS_ROW_WIDTH(p) + CS_DEPTH * 2 * CS_LANES + block * block;
+    return size;
+}
+
 const cs_kernels *cs_select(const char *name)
 {
     const cs_kernels *tables[3] = {&cs_kernels_baseline, NULL, NULL};

@@ -1,10 +1,11 @@
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
     enum:
         CS_LANES
         CS_BLOCK
+        CS_MOST_ROWS
         CS_CHECKED
         CS_FFF
         CS_FDF
@@ -32,14 +33,21 @@ cdef extern from "kernels.h" nogil:
         int32_t *pool_class
         void *pool_value
         int64_t pool_used, pool_size
+        int64_t block
         void *scratch
         int32_t *scratch_class
 
+    ctypedef int64_t (*cs_epoch)(cs_problem *, const int32_t *, int64_t, int32_t *, int64_t *,
+                                 double *) noexcept nogil
+
     ctypedef struct cs_kernels:
         const char *name
-        int64_t (*epoch[5])(cs_problem *, const int32_t *, int64_t, int32_t *, int64_t *,
-                            double *) noexcept nogil
-        double (*score[5])(const cs_problem *, const int32_t *, int64_t, float *) noexcept nogil
+        cs_epoch epoch[5]
+        double (*score[5])(const cs_problem *, const int32_t *, int64_t, float *, float *,
+                           float) noexcept nogil
+        cs_epoch epoch_listed[5]
+        double (*score_listed[5])(const cs_problem *, const int32_t *, int64_t,
+                                  float *) noexcept nogil
         double (*weights[5])(const cs_problem *, const int32_t *, int64_t, double, double *,
                              double *) noexcept nogil
         void (*alphas[5])(const cs_problem *, const int32_t *, int64_t, double *) noexcept nogil
@@ -47,3 +55,5 @@ cdef extern from "kernels.h" nogil:
                          double *) noexcept nogil
 
     const cs_kernels *cs_select(const char *name)
+    int64_t CS_PADDED(const cs_problem *)
+    int64_t cs_scratch(const cs_problem *)

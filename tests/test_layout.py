@@ -32,6 +32,7 @@ FLOORS = {
     # solvers as functions of arrays
     "_svm": 0,
     "_svm.duals": 1,
+    "_svm.screening": 0,
     "_svm.blocked": 2,
     "_svm.row_blocks": 0,
     "_svm.factors": 1,

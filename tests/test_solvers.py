@@ -984,6 +984,12 @@ def test_no_score_moves_what_is_no_class():
                         for _ in range(5):
                             one.sweep(one.rows.copy())
                         duals = one.duals
+                        if one.listed:
+                            duals.make_room(one.rows, 5, one.worker, one.exact)
+                            slack, beyond = np.empty((2, len(one.rows)), dtype=np.float32)
+                            one.worker.score(one.rows, slack, beyond, np.inf)
+                            one.sweep(one.rows.copy(), listed=True)
+                            one.worker.score_listed(one.rows, slack)
                         if K <= 16:
                             assert not duals.values[:, K:].any(), (K, dtype, size, name)
                         else:

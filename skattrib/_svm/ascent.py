@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._crammer_singer import shuffle
+from .screening import NEARLY, ListedScreening, Screening
 
 # float32 sweeps are good to about this relative gap; below it duals and W become float64
 FLOAT32_FLOOR = 1e-6
@@ -13,57 +14,12 @@ SMALLEST_SWEEP = 0.01
 # sweeps over open rows before all rows that may have opened are scored again
 LONGEST_DESCENT = 200
 
-# rows with less slack than this, in units of the margin, are visited with the open ones
-NEARLY = 0.03
-
-# what float32 makes of the 1 in the score of a class that is not the label, twice and to be safe
-ROUNDING_OF_ONE = 4.0 * np.finfo(np.float32).eps
+# a descent ends when the gap is this share of what it was, or this share of the target: sweeps over
+# the listed classes of many are cheap beside the scores of all
+SHARES, LISTED_SHARES = (1.0 / 3.0, 0.3), (0.1, 0.5)
 
 # consecutive rows that a sweep over all rows visits together, so that memory is read in order
 RUN = 32
-
-
-class Screening:
-    """Which rows may be open: one is settled while W moves by less than its slack allows."""
-
-    def __init__(self, rows, reach):
-        self.rows, self.reach = rows, reach
-        self.slack = np.empty(len(rows), dtype=np.float32)
-        # a row is settled while W has moved by less than `safe` in all
-        self.safe = np.full(len(rows), -np.inf)
-        self.travelled = 0.0
-        # what float32 slacks may be wrong by, in units of travel: now, and when rows were scored
-        self.margin, self.margins = 0.0, np.zeros(len(rows))
-
-    def score(self, kernels):
-        """The gap at the kernels' W; scores the rows that are not known to be settled."""
-        due = self._due()
-        slack = self.slack[: len(due)]
-        gap = kernels.score(self.rows[due], slack)
-        self.safe[due] = (slack - ROUNDING_OF_ONE) / self.reach[due] + self.travelled
-        self.margins[due] = self.margin
-        return gap
-
-    def score_again(self, kernels):
-        """The same in float64, with nothing new about what is settled."""
-        due = self._due()
-        return kernels.score(self.rows[due], self.slack[: len(due)])
-
-    def _due(self):
-        return np.flatnonzero(self.safe <= self.travelled + self.margins)
-
-    def open(self, slack=0.0):
-        """Places of the rows with at most that much slack, in units of the margin."""
-        return np.flatnonzero(self.safe <= self.travelled + slack / self.reach)
-
-    def moved(self, places, distance):
-        """W went that far while these rows were visited: their duals may be others now."""
-        self.travelled += distance
-        self.safe[places] = -np.inf
-
-    def least_slack(self):
-        """At least this much slack is left to each row."""
-        return (self.safe - self.travelled - self.margins) * self.reach
 
 
 class Sweeps:
@@ -85,24 +41,27 @@ class Sweeps:
         return order[:kept]
 
     def descend(self, left, target):
-        """Sweeps the rows left open until their gap is a third of what it was at first."""
+        """Sweeps the rows left open until their gap is a part of what it was at first."""
         first, work, budget = None, 0.0, self.most - self.work
+        listed, part = self.search.listed, self.search.listed_part()
+        of_first, of_target = LISTED_SHARES if listed else SHARES
         for _ in range(LONGEST_DESCENT):
             if work >= budget or len(left) == 0:
                 break
-            work += max(len(left) / len(self.search.rows), SMALLEST_SWEEP)
+            work += max(part * len(left) / len(self.search.rows), SMALLEST_SWEEP)
             self.seed = shuffle(left, self.seed)
-            kept, gap = self.search.sweep(left)
+            kept, gap = self.search.sweep(left, listed)
             left = left[:kept]
             first = gap if first is None else first
-            if gap <= max(first / 3.0, 0.3 * target):
+            if gap <= max(of_first * first, of_target * target):
                 break
         self.work += work
 
 
 def ascend(search, tol, max_iter, seed, verbose):
     """Sweeps until the relative gap is tol; returns the number of sweeps."""
-    sweeps, screening = Sweeps(search, max_iter, seed), Screening(search.rows, search.reach)
+    sweeps = Sweeps(search, max_iter, seed)
+    screening = (ListedScreening if search.listed else Screening)(search)
     if search.cold and len(search.rows):
         _start(search, sweeps, screening.slack)
     search.cold = False
@@ -115,7 +74,7 @@ def ascend(search, tol, max_iter, seed, verbose):
             search.sum_anew()
             largest = norm
         largest = max(largest, norm)
-        _measure(search, screening, norm, tol, sweeps.work >= max_iter)
+        _measure(search, screening, tol, sweeps.work >= max_iter)
         gap, primal = search.gap, search.objective
         if verbose:
             print(
@@ -132,34 +91,40 @@ def ascend(search, tol, max_iter, seed, verbose):
             best, stalled = np.inf, 0
             continue
         near = screening.open(NEARLY)
-        screening.moved(near, _descend(search, sweeps, search.rows[near], tol * primal))
+        moves = _descend(search, sweeps, search.rows[near], tol * primal)
+        screening.moved(near, screening.extent(*moves))
     search.slack = screening.least_slack()
+    if search.listed:
+        search.duals.drop_zeros(search.worker, search.exact)
     return int(np.ceil(min(sweeps.work, max_iter)))
 
 
 def _start(search, sweeps, slack):
     """The first sweeps, over all rows and then those that look open, before W is summed."""
-    for _ in range(min(2, sweeps.most)):
+    for _ in range(min(1 if search.listed else 2, sweeps.most)):
         left = sweeps.over_all()
+    if search.listed:
+        return
     sweeps.descend(left, 0.0)
     search.worker.score(search.rows, slack)
     sweeps.descend(search.rows[slack <= NEARLY], 0.0)
 
 
-def _measure(search, screening, norm, tol, last):
+def _measure(search, screening, tol, last):
     """The gap at W, in float32 while that is enough and no decision rests on it."""
     np.copyto(search.work[0], search.W)
     np.copyto(search.work[1], search.b)
-    screening.margin = 2.0 * (search.longest + 32) * np.finfo(np.float32).eps * norm
-    search.gap = screening.score(search.worker if search.single else search.exact)
+    rounding = 2.0 * (search.longest + 32) * np.finfo(np.float32).eps
+    screening.margin = rounding * screening.extent(search.W, search.b)
+    search.gap = screening.score(search)
     search.objective = search.primal(search.gap)
     if search.single and (last or search.solved(tol)):
-        search.gap = screening.score_again(search.exact)
+        search.gap = screening.score_again(search)
         search.objective = search.primal(search.gap)
 
 
 def _descend(search, sweeps, active, target):
-    """Sweeps the active rows; returns how far W went."""
+    """Sweeps the active rows; returns how W and b moved."""
     before = search.W.copy(), search.b.copy()
     most = 2 * len(active) > len(search.rows)
     if not most:
@@ -169,11 +134,10 @@ def _descend(search, sweeps, active, target):
         search.sum_anew()
     else:
         search.move(active, 1.0)
-    off = [
+    return [
         np.subtract(now, then, out=then)
         for now, then in zip((search.W, search.b), before, strict=True)
     ]
-    return np.sqrt(np.vdot(off[0], off[0]) + np.vdot(off[1], off[1]))
 
 
 def ease(search, difficulty, max_iter, seed):

@@ -57,16 +57,25 @@ class BlockedKernels:
     def set_state(self, w, b, cap, step, margin):
         """See `Problem`."""
         self.w, self.b, self.cap, self.step, self.margin = w, b, cap, step, margin
-        self.state_dtype = "f" if w.dtype == np.float32 else "d"
+
+    def scratch_size(self):
+        """See `Problem`."""
+        return self._bare(
+            np.zeros((1, self.held.X.shape[1]), self.held.X.dtype), self.y
+        ).scratch_size()
+
+    def set_scratch(self, *scratch):
+        """See `Problem`."""
+        self.scratch = scratch
 
     def set_dense_duals(self, beta):
         """See `Problem`."""
         self.beta, self.packed = beta, None
 
-    def set_packed_duals(self, start, count, room, classes, values, used, scratch, scratch_class):
+    def set_packed_duals(self, start, count, room, classes, values, used):
         """See `Problem`."""
         self.beta, self.packed = None, (start, count, room)
-        self.pool, self.used, self.scratch = (classes, values), used, (scratch, scratch_class)
+        self.pool, self.used = (classes, values), used
 
     def _problem(self, rows):
         """(kernels on the block that has rows, their places there, what was copied of duals)."""
@@ -81,7 +90,8 @@ class BlockedKernels:
             problem.set_dense_duals(beta)
             return problem, place, beta
         copied = [part[ids] for part in self.packed]
-        problem.set_packed_duals(*copied, *self.pool, self.used, *self.scratch)
+        problem.set_packed_duals(*copied, *self.pool, self.used)
+        problem.set_scratch(*self.scratch)
         return problem, place, copied
 
     def _bare(self, x, y):
@@ -94,7 +104,7 @@ class BlockedKernels:
             bias=self.bias,
         )
 
-    def epoch(self, rows, kept):
+    def epoch(self, rows, kept, listed=False):
         """See `Problem`; `rows` come in the order of visits."""
         pieces = self.held.pieces(rows)
         if len(pieces) > 1:
@@ -105,7 +115,7 @@ class BlockedKernels:
             piece = piece.copy()
             problem, place, copied = self._problem(piece)
             left = np.empty_like(place)
-            visited, more, part = problem.epoch(place, left)
+            visited, more, part = problem.epoch(place, left, listed)
             if self.packed is None:
                 self.beta[piece] = copied[place]
             else:
@@ -121,13 +131,27 @@ class BlockedKernels:
                 break
         return done, n_kept, gap
 
-    def score(self, rows, slack):
+    def score(self, rows, slack, beyond=None, nearly=0.0):
+        """See `Problem`."""
+        gap = 0.0
+        for piece, at in self._placed(rows):
+            problem, place, copied = self._problem(piece)
+            part = np.empty((2, len(piece)), dtype=np.float32)
+            gap += problem.score(place, part[0], None if beyond is None else part[1], nearly)
+            slack[at] = part[0]
+            if beyond is not None:
+                beyond[at] = part[1]
+                self.packed[1][piece] = copied[1][place]
+            del problem, copied
+        return gap
+
+    def score_listed(self, rows, slack):
         """See `Problem`."""
         gap = 0.0
         for piece, at in self._placed(rows):
             problem, place, copied = self._problem(piece)
             part = np.empty(len(piece), dtype=np.float32)
-            gap += problem.score(place, part)
+            gap += problem.score_listed(place, part)
             slack[at] = part
             del problem, copied
         return gap
@@ -159,7 +183,7 @@ class BlockedKernels:
         if self.packed is None:
             problem.set_dense_duals(self.beta)
         else:
-            problem.set_packed_duals(*self.packed, *self.pool, self.used, *self.scratch)
+            problem.set_packed_duals(*self.packed, *self.pool, self.used)
         problem.alphas(rows, out)
 
     def norms(self, probe, norms, keys):

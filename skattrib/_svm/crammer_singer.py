@@ -137,12 +137,15 @@ def crammer_singer(
     Two engines share the duals, W and the gap. Sequential dual ascent solves easy problems: a sweep
     costs O(n d K), later ones visit only rows that are free or violate the optimality conditions,
     and rows known to be settled are not scored again while W has moved less than their slack
-    allows. The difficulty is C mean ||x||^2: beyond about 20 (200 with more than 128 classes), or
-    when ascent has not converged in 100 sweeps (300; 600 of sparse rows), the second engine takes
-    over, proximal point steps on the dual solved by a semismooth Newton method. Beyond 20 ascent
-    leads up to it: at a C as easy as that, and from there at C while the gap falls fast. Where rows
-    are at most half as many as features they are hardly ever dependent, and ascent goes first at
-    any difficulty; should it stall, dense ones are replaced by square ones with the same inner
+    allows. With more than 16 classes sweeps of dense rows keep to a few classes of each, those of
+    its duals and of the highest scores, which are chosen anew whenever all are scored; that is
+    done by as many threads as BLAS may use, and their number changes no bit of the ascent. The
+    difficulty is C mean ||x||^2: beyond about 20 (200 with more than 128 classes), or when ascent
+    has not converged in 100 sweeps (300; 600 of sparse rows), the second engine takes over,
+    proximal point steps on the dual solved by a semismooth Newton method. Beyond 20 ascent leads
+    up to it: at a C as easy as that, and from there at C while the gap falls fast. Where rows are
+    at most half as many as features they are hardly ever dependent, and ascent goes first at any
+    difficulty; should it stall, dense ones are replaced by square ones with the same inner
     products (QR, a copy of at most half the size of X) for the Newton steps, whose duals are
     certified on the given rows. float32 rows, and sparse ones unless `dual_init` is given, are
     swept in float32 until its rounding shows. Newton systems of at most 4,096 unknowns may be

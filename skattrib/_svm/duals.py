@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from ._crammer_singer import BLOCK, LANES
+from ._crammer_singer import LANES, pack_lists, support_sizes
 
 # duals are returned as a dense matrix up to this many classes, as CSR beyond
 DENSE_CLASSES = 64
@@ -74,7 +74,7 @@ class PaddedDuals(_Duals):
     def own(self):
         return np.arange(len(self.y)), self.y
 
-    def attach(self, problem, dtype):
+    def attach(self, problem):
         problem.set_dense_duals(self.values)
 
     def values_at(self, rows, classes=None):
@@ -124,8 +124,7 @@ class PackedDuals(_Duals):
         self.classes[place] = classes
         self.values[place] = values
 
-    def attach(self, problem, dtype):
-        padded = -(-self.n_classes // LANES) * LANES
+    def attach(self, problem):
         problem.set_packed_duals(
             self.start,
             self.count,
@@ -133,8 +132,6 @@ class PackedDuals(_Duals):
             self.classes,
             self.values,
             int((self.start + self.room).max()),
-            aligned_zeros((BLOCK + 3) * padded, dtype),
-            np.empty(padded, dtype=np.int32),
         )
 
     @property
@@ -199,19 +196,43 @@ class PackedDuals(_Duals):
         new_values = np.concatenate([self.values[entries[keep]], values[at, k]])
         self._fill(row[order], new_classes[order], new_values[order], own)
 
-    def grow(self, worker, checker):
+    def grow(self, *kernels):
         """Drops what rows have left behind and makes room for at least one more dense row."""
-        entries = self._entries()
-        room = self.count + 2
+        self._lay_out(self.count, self.count + 2, np.ones(len(self.y), dtype=bool), 0.5, kernels)
+
+    def make_room(self, rows, extra, *kernels):
+        """Room on the lists of rows for so many classes beside the support, which is left there.
+
+        Lists of other rows stay as they are. Nothing happens while there is enough room.
+        """
+        support = support_sizes(self.values, self.start, self.count)
+        room = np.minimum(support + extra, self.n_classes).astype(np.int32)
+        lacks = (self.room[rows] < room[rows]).any()
+        if not lacks and 2 * self.room[rows].sum() <= 3 * room[rows].sum():
+            return
+        others = np.ones(len(self.y), dtype=bool)
+        others[rows] = False
+        count = np.where(others, self.count, support)
+        self._lay_out(count, np.where(others, self.room, room), others, 0.0, kernels)
+
+    def drop_zeros(self, *kernels):
+        """Leaves nothing but the support on the lists."""
+        support = support_sizes(self.values, self.start, self.count)
+        if (support < self.count).any():
+            self._lay_out(support, support + 2, np.zeros(len(self.y), dtype=bool), 0.0, kernels)
+
+    def _lay_out(self, count, room, with_zeros, spare, kernels):
+        """Moves lists, with or without zeros, to a pool with that room for each and spare room."""
         start = np.cumsum(room, dtype=np.int64) - room
         used = int(room.sum())
-        size = used + used // 2 + 8 * (self.n_classes + 2)
+        size = used + int(spare * used) + 8 * (self.n_classes + 2)
         classes, values = np.zeros(size, dtype=np.int32), np.zeros(size, dtype=self.values.dtype)
-        to = entries + np.repeat(start - self.start, self.count)
-        classes[to], values[to] = self.classes[entries], self.values[entries]
-        self.classes, self.values, self.start, self.room = classes, values, start, room
-        self.attach(worker, worker.state_dtype)
-        self.attach(checker, checker.state_dtype)
+        old = self.values, self.classes, self.start, self.count
+        pack_lists(*old, start, with_zeros.view(np.uint8), values, classes)
+        self.classes, self.values, self.start = classes, values, start
+        self.count, self.room = count, room
+        for problem in kernels:
+            self.attach(problem)
 
     def alpha(self, problem, rows):
         """Feasible alpha in float64, as the kernels see it; CSR above DENSE_CLASSES classes."""

@@ -4,10 +4,11 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_info
 
 from .._arrays.checks import canonical_csr, check_plain, plain_array
 from .._arrays.row_blocks import in_files, swept
-from ._crammer_singer import LANES, Problem
+from ._crammer_singer import LANES, WIDE_LANES, Problem
 from .blocked import BlockedKernels, HeldRows
 from .duals import aligned_zeros, merge_repeated
 
@@ -46,6 +47,9 @@ class SVMProblem:
         with np.errstate(over="ignore"):
             difficulty = C * np.average(norms, weights=weight)
         self.difficulty = np.minimum(difficulty, np.finfo(np.float64).max)
+
+        # that score rows: as many as BLAS may use
+        self.threads = 1 if self.K <= LANES or sp.issparse(X) else blas_threads()
 
         # rows that the solver visits: one for each set of equal rows, none without weight or norm
         self.shares = merge_repeated(X, self.y, keys, self.row_cap, norms > 0)
@@ -126,12 +130,17 @@ class SVMProblem:
             margin[: self.K] = -np.inf
             margin[: self.K, : self.K] = 1.0 - np.eye(self.K)
         kernels.set_state(w, b, self.cap, self.step, margin)
-        duals.attach(kernels, w.dtype)
+        if self.K > LANES:
+            size, classes = kernels.scratch_size()
+            scratch = aligned_zeros(size, w.dtype), np.empty(classes, dtype=np.int32)
+            kernels.set_scratch(*scratch, self.threads)
+        duals.attach(kernels)
         return kernels
 
     def zero_weights(self, dtype):
         """Zeroed W and b, laid out for the kernels."""
-        d, padded = self.X.shape[1], -(-self.K // LANES) * LANES
+        d, lanes = self.X.shape[1], LANES if self.K <= LANES else WIDE_LANES
+        padded = -(-self.K // lanes) * lanes
         shape = (d, padded) if sp.issparse(self.X) else (self.K, -(-d // LANES) * LANES)
         return aligned_zeros(shape, dtype), aligned_zeros(padded, dtype)
 
@@ -170,6 +179,12 @@ class SVMProblem:
             return sp.csr_array(dual + sp.csr_array((values.ravel(), place), shape=dual.shape))
         dual[self.empty] = values
         return dual
+
+
+def blas_threads():
+    """How many threads BLAS may use, by OPENBLAS_NUM_THREADS and its like or by threadpoolctl."""
+    found = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return max(found, default=1)
 
 
 def _checked_rows(X):

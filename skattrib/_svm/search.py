@@ -71,18 +71,27 @@ class Search(SVMProblem):
         """Whether the working copy is float32."""
         return self.work[0].dtype == np.float32
 
+    @property
+    def listed(self):
+        """Whether sweeps may keep to the classes on the rows' lists."""
+        return self.K > LANES and not sp.issparse(self.X)
+
+    def listed_part(self):
+        """The share of all pairs of a row and a class that are on lists."""
+        return self.duals.count.mean() / self.K if self.listed else 1.0
+
     def use_float64(self):
         """Goes on in float64: duals and the working copy of W."""
         if self.single:
             self.duals.use_float64()
             self._attach(np.float64)
 
-    def sweep(self, order):
+    def sweep(self, order, listed=False):
         """One epoch, with room for the duals made as needed; order becomes the rows kept."""
         n_kept = done = 0
         total = 0.0
         while True:
-            visited, more, gap = self.worker.epoch(order[done:], order[n_kept:])
+            visited, more, gap = self.worker.epoch(order[done:], order[n_kept:], listed)
             done, n_kept, total = done + visited, n_kept + more, total + gap
             if done == len(order):
                 return n_kept, total
@@ -113,7 +122,7 @@ class Search(SVMProblem):
         self.move(rows, -1.0)
         self.duals.put(rows, classes, values)
         for kernels in (self.worker, self.exact):
-            self.duals.attach(kernels, kernels.state_dtype)
+            self.duals.attach(kernels)
         self.move(rows, 1.0)
 
     # the gap
