@@ -81,6 +81,16 @@ def test_archives_are_checked(tmp_path, monkeypatch):
         quiet(tmp_path).load("mnst")
 
 
+@pytest.mark.parametrize("given", [[], ["--data", "absent"]], ids=["none", "absent"])
+def test_a_folder_that_is_not_there_is_refused_at_once(given, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        machinery.main(["hessian_free", "--out", "out", *given])
+    said = capsys.readouterr().err
+    assert "--fetch says how to fill it" in said and ("absent is none" in said) == bool(given)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_takes_long_is_kept_for_its_settings(tmp_path):
     made = []
 

@@ -136,15 +136,22 @@ def main(arguments=None):
         return
     if asked.paper is None:
         parser.error(f"name a paper: {', '.join(papers)}")
-    paper = importlib.import_module(f".{asked.paper}", __package__)
+    runs = not (asked.list or asked.tables)
+    if runs and (asked.data is None or not asked.data.is_dir()):
+        given = "" if asked.data is None else f"; {asked.data} is none"
+        parser.error(
+            f"--data DIR is the folder of the data packages{given}; --fetch says how to fill it"
+        )
+    try:
+        paper = importlib.import_module(f".{asked.paper}", __package__)
+    except ModuleNotFoundError as error:
+        parser.error(f"{asked.paper} needs {error.name}: pip install torch pandas pillow")
     folder = asked.out / asked.paper
     if asked.list:
         for name in paper.CELLS:
             print(name, "done" if (folder / f"{name}.json").exists() else "not run")
     elif asked.tables:
         write_tables(paper, read(folder), asked.pages / f"{asked.paper}.md")
-    elif asked.data is None:
-        parser.error("--data DIR is the folder of the data packages; --fetch says how to fill it")
     else:
         for _ in run(paper, Data(asked.data, asked.paper), folder, asked.cells):
             pass

@@ -26,6 +26,18 @@ LISSA = {"depth": 1000, "batch_size": 32, "repeats": 1}
 class LossInfluence(InfluenceExplainer):
     """Influence on the loss of the explained class, as the papers have it, for logits."""
 
+    def fit(self, X, y):
+        """Keeps the rows for the self-influence."""
+        self._rows = X, y
+        return super().fit(X, y)
+
+    @property
+    def self_influence_(self):
+        """By LiSSA from one solve a row, where the package takes one a class for each."""
+        if self.inverse == "lissa":
+            return np.diagonal(self.attribute(*self._rows))
+        return super().self_influence_
+
     def attribute(self, X, target=None, *, out=None):
         """Attributions to minus the loss."""
         return super().attribute(X, self.target_weights(X, "loss", target), out=out)
@@ -34,12 +46,13 @@ class LossInfluence(InfluenceExplainer):
 class Given(BaseEstimator):
     """Attributions that are at hand: its rows are their own places, one column of 0, 1, 2, ..."""
 
-    def __init__(self, T=None):
+    def __init__(self, T=None, own=None):
         self.T = T
+        self.own = own
 
     def fit(self, X, y):
         """Nothing is left to fit."""
-        self.classes_ = np.unique(y)
+        self.classes_, self.self_influence_ = np.unique(y), self.own
         return self
 
     def attribute(self, X, target=None):
@@ -134,6 +147,22 @@ class Explained:
                 seconds += np.diff(clock)
         shared, exact, projected = seconds
         return found | {"seconds": shared + exact, "seconds_rp": shared + projected}
+
+    def published_sim(self, k=128):
+        """SIM-rp of the logit of a row's own label, cosines and as in the authors' code.
+
+        There a training row has the gradient of its given label, divided by its norm, and a test
+        row that of its predicted class, which is not.
+        """
+        net = self.net
+        pairs = (self.rows.X, self.rows.y), (self.rows.X_test, self.targets)
+        train, test = (
+            gradient_rows(net.network_, net.batches(*pair), output="logit", k=k).X for pair in pairs
+        )
+        norms = [np.linalg.norm(part, axis=1) for part in (train, test)]
+        T = test @ (train / np.maximum(norms[0], 1e-30)[:, None]).T
+        cosines = T / np.maximum(norms[1], 1e-30)[:, None]
+        return {"SIM-rp, own labels": cosines, "SIM-rp, the authors' code": T}
 
     def gradients(self, data, name, k=1024):
         """Sketched gradients of the log-odds at each checkpoint, and what else methods need.

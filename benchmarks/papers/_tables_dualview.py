@@ -12,6 +12,7 @@ METHODS = [
     *("DualView, C = 1e-05", "DualView, C = 0.001", "DualView, C = 0.1"),
     *("influence, LiSSA", "influence, exact", "representer", "SIM", "SIM-rp", "random"),
 ]
+PUBLISHED_SIM = ["SIM-rp, own labels", "SIM-rp, the authors' code"]
 KINDS = "mnist", "cifar10"
 # areas of the published curves of MNIST, off the figure in the authors' repository
 PAPER_POISONING = {
@@ -128,13 +129,14 @@ def _influence(results):
 
 def _poisoning(results):
     lines = []
-    for method in METHODS[:-1]:
+    for method in [*METHODS[:-1], *PUBLISHED_SIM]:
         line = [method]
+        cell = "published_sim" if method in PUBLISHED_SIM else "flipped"
         for kind in KINDS:
-            curve = value_of(results, f"{kind}_flipped", "curve", method)
+            curve = value_of(results, f"{kind}_{cell}", "curve", method)
             line.append(None if curve is None else " ".join(f"{v:.2f}" for v in curve))
         known = next((v for k, v in PAPER_POISONING.items() if method.startswith(k + ",")), None)
-        known = PAPER_POISONING.get(method, known)
+        known = PAPER_POISONING.get("SIM-rp" if method in PUBLISHED_SIM else method, known)
         lines.append([*line, "unknown" if known is None else f"{known[1]} (area {known[0]})"])
     columns = ["method", *(f"{kind}: found after 10, 20, 30, 50, 70 %" for kind in KINDS)]
     return markdown([*columns, "paper, MNIST"], lines)

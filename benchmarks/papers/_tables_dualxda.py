@@ -38,8 +38,8 @@ PAPER = {
 METRICS = {
     "identical class": ("none", "class_detection", True),
     "identical subclass": ("subclasses", "subclass_detection", True),
-    "mislabelled": ("flipped", "mislabel_detection", True),
-    "shortcut": ("marked", "shortcut_detection", True),
+    "mislabelled": ("flipped", "self_influence", True),
+    "shortcut": ("marked", "shortcut_average_precision", True),
     "LDS, networks": ("lds", "linear_datamodeling", True),
     "LDS, last layers": ("lds_head", "linear_datamodeling", True),
     "coreset": ("curves", "coreset", True),
@@ -61,7 +61,12 @@ def tables(results):
     for kind in PAPER:
         found[f"{kind} scores"] = _scores(results, kind)
         found[f"{kind} ranks"] = _ranks(results, kind)
-    return found
+    lines = []
+    for kind in PAPER:
+        values = (value_of(results, f"{kind}_seeds", k) for k in ("agreement", "highest_score"))
+        lines.append([kind, *values])
+    columns = ["networks", "two seeds on the same half: rank correlation", "highest score left"]
+    return found | {"seeds": markdown(columns, lines)}
 
 
 def _cell(results, kind, metric, method):

@@ -2,6 +2,8 @@
 
 import numpy as np
 from scipy.special import logsumexp
+from scipy.stats import rankdata
+from sklearn.base import clone
 from sklearn.utils import Bunch
 
 from skattrib.retraining import subset_outputs
@@ -25,6 +27,29 @@ def halves(data, name, estimator, X, y, X_test, targets, n_halves):
     at = np.arange(len(targets)), np.searchsorted(np.unique(y), targets)
     outputs = np.stack([_log_odds(logits, at) for logits in found.outputs])
     return Bunch(masks=found.masks, outputs=outputs, targets=np.asarray(targets))
+
+
+def seeds(data, name, estimator, X, y, X_test, truth, n_halves):
+    """How far two trainings on the same half agree, and the highest score that this leaves.
+
+    The first halves of `truth`, trained once more from another seed; the mean over test rows of the
+    rank correlation between the log-odds of both, and its root (Spearman and Brown).
+    """
+    other = clone(estimator).set_params(random_state=estimator.random_state + 1)
+    at = np.arange(len(truth.targets)), np.searchsorted(np.unique(y), truth.targets)
+    again = []
+    for half, mask in enumerate(truth.masks[:n_halves]):
+
+        def make(mask=mask):
+            return {"logits": clone(other).fit(X[mask], y[mask]).decision_function(X_test)}
+
+        kept = data.kept(f"{name}_again", make, half=half, rows=len(y), **other.get_params())
+        again.append(_log_odds(kept["logits"], at))
+    ranks = [rankdata(part, axis=0) for part in (truth.outputs[:n_halves], np.stack(again))]
+    a, b = ((part - part.mean(axis=0)) / part.std(axis=0) for part in ranks)
+    agreement = float((a * b).mean())
+    highest = float(np.sqrt(agreement)) if agreement > 0 else None
+    return {"halves": len(again), "agreement": agreement, "highest_score": highest}
 
 
 def _log_odds(logits, at):

@@ -13,21 +13,23 @@ from ._methods import Explained, Given, places
 from ._networks import NetworkClassifier, trained
 from ._planted import FAULTS, MARKED_CLASS, rows
 from ._tables_dualxda import tables
-from ._truth import halves
+from ._truth import halves, seeds
 
 SETTINGS = {
     **{"rows": 2000, "test_rows": 500, "halves": 32, "shares": [0.1, 0.3, 0.5, 0.7]},
     **{"C": [1e-5, 1e-3, 1e-1], "k": 1024},
 }
+# halves that are trained from two seeds
+TWICE = 12
 OPTIONS = {
     "mnist": {"epochs": 10, "rate": 0.05},
     "cifar10": {"epochs": 12, "rate": 0.1, "decay": 5e-4},
 }
 METRICS = {
-    "none": "class_detection",
-    "subclasses": "subclass_detection",
-    "flipped": "mislabel_detection",
-    "marked": "shortcut_detection",
+    "none": ["class_detection"],
+    "subclasses": ["subclass_detection"],
+    "flipped": ["mislabel_detection", "self_influence"],
+    "marked": ["shortcut_detection"],
 }
 
 
@@ -76,7 +78,7 @@ def compared(data, kind, fault, part, metrics, truth=None):
             of.dualview(*SETTINGS["C"])
             | of.influence("LiSSA", "Arnoldi", "EK-FAC")
             | of.representer()
-            | {"random": Given(chance)}
+            | {"random": Given(chance, chance[0])}
         )
         own, fit_params = {"random": places(chance)}, {}
     else:
@@ -104,17 +106,25 @@ def compared(data, kind, fault, part, metrics, truth=None):
     return {"scores": scores, **about}
 
 
+def trained_twice(data, kind):
+    """What the seed of a network leaves of the linear datamodeling score."""
+    of, estimator = explained(data, kind, "none"), NetworkClassifier(kind, **OPTIONS[kind])
+    given = of.rows.X, of.rows.y, of.rows.X_test, network_truth(data, kind, of)
+    return seeds(data, kind, estimator, *given, TWICE)
+
+
 CELLS = {}
 for kind in OPTIONS:
     for part in ("features", "gradients"):
         of_kind = partial(compared, kind=kind, part=part)
         for fault in FAULTS:
-            name, metrics = f"{kind}_{fault}_{part}", [METRICS[fault]]
-            CELLS[name] = partial(of_kind, fault=fault, metrics=metrics)
+            name = f"{kind}_{fault}_{part}"
+            CELLS[name] = partial(of_kind, fault=fault, metrics=METRICS[fault])
         of_rows = partial(of_kind, fault="none")
         CELLS[f"{kind}_curves_{part}"] = partial(of_rows, metrics=["coreset", "pruning"])
         lds = partial(of_rows, metrics=["linear_datamodeling"])
         CELLS[f"{kind}_lds_head_{part}"] = partial(lds, truth=head_truth)
         CELLS[f"{kind}_lds_{part}"] = partial(lds, truth=network_truth)
+    CELLS[f"{kind}_seeds"] = partial(trained_twice, kind=kind)
 
 __all__ = ["CELLS", "SETTINGS", "tables"]
