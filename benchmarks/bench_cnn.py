@@ -268,8 +268,7 @@ def bench_cnn(benchmark, record, kind):
     ):
         for networks, (value, low, high) in (("one", alone), ("average", together)):
             record(
-                "cnn",
-                kind=kind.__name__,
+                "cnn" if kind is methods else "cnn_trials",
                 method=method,
                 networks=networks,
                 lds=float(value),

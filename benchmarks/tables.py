@@ -22,7 +22,27 @@ DATA = {
     "digits_e120": "120",
     "fmp_e4": "Fashion, 4",
     "fmp_e40": "40",
+    "LetterRecognition": "letters",
 }
+NOISES = {"uniform": "uniformly", "pair": "to the next class", "nearest": "to the nearest class"}
+ISSUE_METHODS = {
+    "`find_label_issues(X, y)`": lambda row: row["method"] == "find_label_issues(X, y)",
+    "cleanlab, forest": lambda row: is_cleanlab(row, "forest"),
+    "cleanlab, linear": lambda row: is_cleanlab(row, "linear"),
+    "cleanlab, nearest rows": lambda row: is_cleanlab(row, "15 nearest"),
+    "DualView": lambda row: row["method"] == "DualView",
+    "DualView on leaves": lambda row: row["method"] == "DualView on leaves",
+}
+EXPLAINED = ["digits", "breast cancer", "cnn128"]
+EXPLAINERS = {
+    "DualView": "DualView",
+    "representer": "representer",
+    "nearest rows, cosine": "nearest rows, cosine",
+    "loss": "loss",
+    "cleanlab, self_confidence": "cleanlab, self-confidence",
+    "cleanlab, normalized_margin": "cleanlab, normalized margin",
+}
+CNN_METHODS = {"TRAK": "`TRAKExplainer` on all layers, defaults"}
 NETWORK_METHODS = {
     "influence, last layer, T = 2": "influence, last layer, T = 2",
     "influence, refitted": "influence, head fitted anew",
@@ -111,30 +131,60 @@ def show(score, value):
     return f"{value:.2f}".replace("-0.00", "0.00")
 
 
+def is_cleanlab(row, kind):
+    return row["method"].startswith("cleanlab") and row["setting"].startswith(kind)
+
+
 def label_issues():
-    """Average precision at both settings of C, one column a kind of noise on a data set."""
+    """Average precision of what wants no choice, and of the best ranking and setting of others."""
     rows = read("label_issues")
-    columns = list(dict.fromkeys((r["data"], r["noise"]) for r in rows))
-    columns.sort(key=lambda column: (column[0] == "cnn128", column[0] == "breast cancer"))
-    columns.remove(("breast cancer", "pair"))  # the same as uniform
-    found = {(r["method"], r["setting"], r["data"], r["noise"]): r for r in rows}
-    methods = [m for m in dict.fromkeys(r["method"] for r in rows) if m != "influence"]
-    settings = ["0.1", "1"]
-    best = {}
-    for column in columns:
-        all_of = [r for r in rows if (r["data"], r["noise"]) == column and r["setting"] in settings]
-        best[column] = max(r["average_precision"] for r in all_of)
     lines = []
-    for method in sorted(methods, key=lambda m: m.startswith(("nearest", "loss", "cleanlab"))):
+    for data, noise in dict.fromkeys((r["data"], r["noise"]) for r in rows):
+        of = [r for r in rows if (r["data"], r["noise"]) == (data, noise)]
+        best = [
+            max((r for r in of if in_column(r)), key=lambda r: r["average_precision"])
+            for in_column in ISSUE_METHODS.values()
+        ]
+        texts = [f"{r['average_precision']:.3f}" for r in best]
+        texts = [f"**{text}**" if text == max(texts) else text for text in texts]
+        returned = [f"{r['precision_returned']:.2f} / {r['recall_returned']:.2f}" for r in best[:2]]
+        lines.append([f"{DATA.get(data, data)}, {NOISES[noise]}", *texts, *returned])
+    names = [*ISSUE_METHODS, "returned: ours", "returned: cleanlab, forest"]
+    return table(["table, labels flipped", *names], lines)
+
+
+def label_explainers():
+    """The same of explainers, at both settings of C, one column a kind of noise on a data set."""
+    rows = [r for r in read("label_issues") if r["data"] in EXPLAINED and r["noise"] != "nearest"]
+    columns = list(dict.fromkeys((r["data"], r["noise"]) for r in rows))
+    found = {(r["method"], r["setting"], r["data"], r["noise"]): r for r in rows}
+    kinds = [["0.1", "1"], ["linear, 0.1", "linear, 1"], [""]]
+    shown = {
+        (method, *column): [found[method, s, *column] for s in settings]
+        for method in EXPLAINERS
+        for column in columns
+        for settings in kinds
+        if (method, settings[0], *column) in found
+    }
+    best = {
+        column: max(
+            r["average_precision"]
+            for (_, *of), both in shown.items()
+            for r in both
+            if tuple(of) == column
+        )
+        for column in columns
+    }
+    lines = []
+    for method, title in EXPLAINERS.items():
         cells = []
         for column in columns:
-            both = [found.get((method, setting, *column)) for setting in settings]
-            both = [r for r in both if r] or [found[method, "", *column]]
-            texts = [f"{r['average_precision']:.3f}" for r in both]
             top = f"{best[column]:.3f}"
+            texts = [f"{r['average_precision']:.3f}" for r in shown[method, *column]]
             cells.append(" / ".join(f"**{text}**" if text == top else text for text in texts))
-        lines.append([method, *cells])
-    return table(["", *(f"{data}, {noise}" for data, noise in columns)], lines)
+        lines.append([title, *cells])
+    heads = (f"{DATA.get(data, data)}, {NOISES[noise]}" for data, noise in columns)
+    return table(["", *heads], lines)
 
 
 def networks():
@@ -164,15 +214,18 @@ def short(value):
 
 def cnn():
     """Scores against retrained CNNs with their intervals, best first."""
-    rows = [row for row in read("cnn") if row["kind"] == "methods"]
+    rows = read("cnn")
     found = {(row["method"], row["networks"]): row for row in rows}
     lines = []
     for row in sorted(rows, key=lambda row: -row["lds"]):
         if row["networks"] == "average":
             both = (found[row["method"], networks] for networks in ("one", "average"))
             cells = [f"{r['lds']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for r in both]
-            lines.append([row["method"], *cells, f"{row['seconds']:.3g}"])
-    return table(["LDS", "one network", "average of five", "seconds a network"], lines)
+            cells = [cell.replace("-0.00", "0.00") for cell in cells]
+            title = CNN_METHODS.get(row["method"], row["method"])
+            lines.append([title, *cells, f"{row['seconds']:.3g}"])
+    seconds = "seconds a network (one core of a loaded machine)"
+    return table(["LDS", "one network", "average of five", seconds], lines)
 
 
 def intercept():
@@ -206,6 +259,7 @@ def intercept():
 TABLES = {
     "comparison": comparison,
     "label_issues": label_issues,
+    "label_explainers": label_explainers,
     "networks": networks,
     "cnn": cnn,
     "intercept": intercept,

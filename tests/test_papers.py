@@ -11,6 +11,10 @@ import pytest
 from papers import __main__ as machinery
 from papers import data as loaders
 from papers import markdown, shown, value_of
+from papers._truth import halves, seeds
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import Bunch
 
 
 def quiet(folder):
@@ -102,6 +106,18 @@ def test_what_takes_long_is_kept_for_its_settings(tmp_path):
         kept = quiet(tmp_path).kept("net", lambda seed=seed: make(seed), seed=seed)
         np.testing.assert_array_equal(kept["a"], np.arange(3) + seed)
     assert made == [0, 1]
+
+
+def test_what_two_trainings_leave_of_a_score(tmp_path):
+    X, y = load_iris(return_X_y=True)
+    data, model = quiet(tmp_path), LogisticRegression(C=0.1, max_iter=500, random_state=0)
+    given = X[::2], y[::2], X[1::5]
+    truth = halves(data, "iris", model, *given, y[1::5], 4)
+    found = seeds(data, "iris", model, *given, truth, 3)
+    assert found == pytest.approx({"halves": 3, "agreement": 1.0, "highest_score": 1.0})
+    opposite = Bunch(**truth | {"outputs": -truth.outputs})
+    found = seeds(data, "iris", model, *given, opposite, 3)
+    assert found["agreement"] == pytest.approx(-1.0) and found["highest_score"] is None
 
 
 def test_tables_come_from_the_records(tmp_path):
