@@ -26,7 +26,7 @@ from skattrib import (
     SimilarityExplainer,
 )
 from skattrib._arrays import row_blocks, row_files
-from skattrib._arrays.row_blocks import on_disk
+from skattrib._arrays.row_blocks import on_disk, survey
 
 DTYPES = [np.float16, np.float32, np.float64]
 N, D, K = 600, 12, 4
@@ -88,7 +88,7 @@ def test_rows_are_read_as_they_were_written(tmp_path, kind, dtype, small_blocks)
     rows = make(tmp_path / "x", X, *([True] if kind == "fixed" else []))
     wide = np.float64 if dtype == np.float64 else np.float32
     assert rows.shape == X.shape and rows.dtype == wide and len(rows) == N and rows.ndim == 2
-    assert rows.survey() == np.abs(X.astype(wide)).max()
+    assert survey(rows) == np.abs(X.astype(wide)).max()
     mask = np.arange(N) % 7 == 3
     for key in (
         slice(None),

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._arrays.row_blocks import block_height, blocks_of
 from ._crammer_singer import LANES, Problem
 from .duals import aligned_zeros
 
@@ -14,7 +15,7 @@ class HeldRows:
 
     def __init__(self, X):
         self.X = X
-        self.most = min(X.height(), MOST_ROWS)
+        self.most = min(block_height(X), MOST_ROWS)
         self.ids = np.empty(0, dtype=np.int32)
         self.x = None
 
@@ -189,5 +190,5 @@ class BlockedKernels:
     def norms(self, probe, norms, keys):
         """See `Problem`."""
         X = self.held.X
-        for part in X.batches():
+        for part in blocks_of(X):
             self._bare(X[part], self.y[part]).norms(probe, norms[part], keys[part])
