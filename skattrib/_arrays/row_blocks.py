@@ -27,6 +27,7 @@ __all__ = [
     "kept_rows",
     "maps_a_file_of",
     "on_disk",
+    "read_together",
     "survey",
     "swept",
 ]
@@ -355,6 +356,11 @@ def swept(X):
 def kept_rows(X, rows):
     """Some rows of X: a copy, of rows in files a reference."""
     return X.take(rows) if in_files(X) else X[rows]
+
+
+def read_together(X):
+    """How many rows are read with any one, at most."""
+    return max(file.together for file in X._files)
 
 
 def maps_a_file_of(X, array):

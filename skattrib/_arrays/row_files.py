@@ -29,7 +29,10 @@ class RowFile:
     ----------
     path : absolute
     n, width, dtype : of the rows as they are stored
+    together : how many rows are read with any one
     """
+
+    together = 1
 
     def __init__(self, path):
         self.path = os.path.abspath(path)
