@@ -12,7 +12,8 @@ from skattrib.retraining import subset_outputs
 def halves(data, name, estimator, X, y, X_test, targets, n_halves):
     """Log-odds of the explained classes by networks on halves, as `subset_outputs` has them.
 
-    Each half is kept as soon as it is trained.
+    Each half is kept as soon as it is trained. agreement: share of the test rows to which each
+    gives the explained class, which tells a network that has not trained.
     """
     folder = data.folder / "kept" / data.paper / f"{name}_halves"
     folder.mkdir(parents=True, exist_ok=True)
@@ -26,7 +27,10 @@ def halves(data, name, estimator, X, y, X_test, targets, n_halves):
     )
     at = np.arange(len(targets)), np.searchsorted(np.unique(y), targets)
     outputs = np.stack([_log_odds(logits, at) for logits in found.outputs])
-    return Bunch(masks=found.masks, outputs=outputs, targets=np.asarray(targets))
+    agreement = (found.outputs.argmax(axis=2) == at[1]).mean(axis=1)
+    return Bunch(
+        masks=found.masks, outputs=outputs, targets=np.asarray(targets), agreement=agreement
+    )
 
 
 def seeds(data, name, estimator, X, y, X_test, truth, n_halves):
