@@ -120,6 +120,22 @@ def test_what_two_trainings_leave_of_a_score(tmp_path):
     assert found["agreement"] == pytest.approx(-1.0) and found["highest_score"] is None
 
 
+class Dead(LogisticRegression):
+    """Says the first class only, but for the seeds that are tried afterwards."""
+
+    def decision_function(self, X):
+        found = super().decision_function(X)
+        return found if 100 < self.random_state < 200 else 0 * found + [1, 0, 0]
+
+
+@pytest.mark.parametrize("kind, n_again", [(LogisticRegression, 0), (Dead, 2)])
+def test_networks_that_did_not_train_are_trained_again(kind, n_again, tmp_path):
+    X, y = load_iris(return_X_y=True)
+    model = kind(C=0.1, max_iter=500, random_state=0)
+    truth = halves(quiet(tmp_path), "iris", model, X[::2], y[::2], X[51::5], y[51::5], 2)
+    assert truth.agreement.min() > 0.5 and truth.trained_again == n_again
+
+
 def test_tables_come_from_the_records(tmp_path):
     some = paper(one=lambda data: {"score": 0.25}, two=lambda data: {})
     list(machinery.run(some, quiet(tmp_path), tmp_path, "one"))

@@ -75,7 +75,9 @@ def compared(data, kind, fault, part, metrics, truth=None):
     options = {} if truth is None else {"subset_truth": truth(data, kind, of)}
     about = {"test_accuracy": float(np.mean(of.targets == of.rows.y_test))}
     if truth is network_truth:
-        about["lowest_agreement"] = float(options["subset_truth"].agreement.min())
+        of_halves = options["subset_truth"]
+        about["lowest_agreement"] = float(of_halves.agreement.min())
+        about["trained_again"] = int(of_halves.trained_again)
     if part == "features":
         chance = of.random()
         explainers = (
