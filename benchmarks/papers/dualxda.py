@@ -25,7 +25,7 @@ OPTIONS = {
     "mnist": {"epochs": 10, "rate": 0.05},
     "cifar10": {"epochs": 12, "rate": 0.1, "decay": 5e-4},
 }
-# at the rate above a third of the networks on halves of MNIST die: no biases, no normalization
+# at the rate above a fifth of the networks on halves of MNIST die: no biases, no normalization
 OF_HALVES = OPTIONS | {"mnist": {"epochs": 10, "rate": 0.02}}
 METRICS = {
     "none": ["class_detection"],
