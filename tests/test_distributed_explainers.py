@@ -21,7 +21,9 @@ import joblib
 from distributed import Client, LocalCluster
 
 from skattrib import distributed
-from skattrib.distributed import _candidates, _cluster
+from skattrib._arrays import total_variance
+from skattrib._softmax.loss import SoftmaxLoss
+from skattrib.distributed import _candidates, _cluster, _loss, _rows
 from skattrib.distributed._rows import keys_of
 
 X, y = load_digits(return_X_y=True)
@@ -382,6 +384,59 @@ def test_sparse_chunks(monkeypatch, name):
     if hasattr(here, "support_vectors_"):
         assert_array_equal(there.support_vectors_.compute().toarray(), few[here.support_].toarray())
     assert there.score(chunks, y) == here.score(few, y)
+
+
+# each chunk lacks classes, one has no rows, and one no weight
+BY_CLASS = np.argsort(y, kind="stable")
+NO_WEIGHT = np.where((np.arange(360) < 100) | (np.arange(360) >= 230), weight[BY_CLASS], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("DualView", np.asarray),
+        ("DualView", sparse.csr_array),
+        ("Representer", sparse.csr_array),
+        ("Influence", np.asarray),
+    ],
+)
+def test_a_chunk_without_weight(monkeypatch, name, of):
+    monkeypatch.setattr(_candidates, "FEWEST", 60)
+    kind, parameters = EXPLAINERS[name]
+    labels, chunks = y[BY_CLASS], rows(X[BY_CLASS])
+    if of is sparse.csr_array:
+        chunks = chunks.map_blocks(of, **SPARSE)
+    there = getattr(distributed, kind)(**parameters).fit(chunks, labels, NO_WEIGHT)
+    here = getattr(skattrib, kind)(**parameters).fit(of(X[BY_CLASS]), labels, NO_WEIGHT)
+    assert_allclose(there.C_, here.C_)
+    same(there.attribute(of(query)), here.attribute(of(query)))
+    same(there.self_influence_.compute(), here.self_influence_)
+
+
+@pytest.mark.parametrize("of", [np.asarray, sparse.csr_array])
+def test_moments_of_parts_are_those_of_all_rows(of):
+    rng = np.random.default_rng(0)
+    # wide rows are summed 64 at a time
+    values, weights = rng.normal(size=(200, 9000)) + 1, rng.random(200)
+    weights[64:128] = 0.0
+    codes = np.zeros(200, dtype=int)
+    parts = [
+        _rows._moments(of(values[part]), codes[part], weights[part])
+        for part in (slice(0, 150), slice(0, 0), slice(70, 120), slice(150, 200))
+    ]
+    weight, mean, variance, square = _rows._joined(parts)
+    assert_allclose(weight, weights.sum())
+    assert_allclose(mean, np.average(values, weights=weights, axis=0), atol=1e-12)
+    assert_allclose(variance, total_variance(of(values), weights))
+    assert_allclose(square, np.average(np.sum(values**2, axis=1), weights=weights))
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_memory_held_before_is_no_target(monkeypatch):
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, np.inf, dtype))
+    loss = SoftmaxLoss(X[:0], np.zeros((0, 4)), np.zeros(0), np.ones(X.shape[1]), False)
+    message = loss, np.zeros((4, X.shape[1]))
+    assert (_loss.probabilities_at(X, y, np.zeros(360), message) == 0.25).all()
 
 
 @pytest.mark.parametrize("name", ["DualView-C", "Representer", "Influence", "dot"])

@@ -179,6 +179,16 @@ def test_a_cluster_of_paused_workers_is_named(alone):
         explainer.top_k(X[:3])
 
 
+def test_a_cluster_whose_workers_are_free_but_take_nothing_is_named(alone):
+    explainer = distributed.SimilarityExplainer().fit(rows(), y)
+    with (
+        dask.config.set(IMPATIENT),
+        dask.annotate(resources={"GPU": 1}),  # which no worker has
+        pytest.raises(RuntimeError, match=r"nothing for 1 s .*1 workers none is paused.*annotate"),
+    ):
+        explainer.top_k(X[:3])
+
+
 ELSEWHERE = """
 import sys
 from distributed import LocalCluster

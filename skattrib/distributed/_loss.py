@@ -153,7 +153,8 @@ def losses(X, codes, weight, light, q=None):
 def probabilities_at(X, codes, weight, message):
     """The probabilities of a partition's rows where theta makes their logits."""
     light, theta = message
-    out = np.empty((X.shape[0], len(theta)))
+    # numbers: they stand in for targets, too
+    out = np.zeros((X.shape[0], len(theta)))
     for rows, loss in losses(X, codes, weight, light, out):
         loss.at(loss.logits(theta))
         out[rows] = loss.probabilities
