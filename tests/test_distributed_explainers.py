@@ -23,7 +23,7 @@ from distributed import Client, LocalCluster
 from skattrib import distributed
 from skattrib._arrays import total_variance
 from skattrib._softmax.loss import SoftmaxLoss
-from skattrib.distributed import _candidates, _cluster, _loss, _rows
+from skattrib.distributed import _candidates, _cluster, _loss, _removals, _rows
 from skattrib.distributed._rows import keys_of
 
 X, y = load_digits(return_X_y=True)
@@ -310,6 +310,55 @@ def test_refits_through_the_dask_backend_of_joblib(client):
     assert_array_equal(there.coef_, explainer.coef_)
 
 
+GROUPS = [5, [200, 5], 7, list(range(150)), 40, [300, 301, 302], 90]
+
+
+@pytest.mark.parametrize("name", ["DualView", "DualView-C"])
+def test_rows_are_left_out_of_dual_view_as_on_one_machine(monkeypatch, fitted, name):
+    monkeypatch.setattr(_removals, "WAVE", 4)
+    there, here = fitted(name)
+    groups = [*GROUPS, int(np.setdiff1d(np.arange(360), here.support_)[0]), here.support_[:-3]]
+    options = {"rows": groups, "target": 1, "return_bound": True}
+    expected, reach = here.leave_one_out(query, X, y, weight, **options)
+    found, bounds = there.leave_one_out(query, **options)
+    assert (np.abs(found - expected) <= bounds + reach).all()
+    assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+    assert_array_equal(found == 0, expected == 0)
+    assert (found == 0).all(axis=0).any() and (bounds < 0.03).all()
+    again = there.leave_one_out(
+        da.from_array(query, chunks=(4, -1)), rows(), da.from_array(y, chunks=90), weight, **options
+    )
+    for one, other in zip(again, (found, bounds), strict=True):
+        assert isinstance(one, da.Array)
+        assert_allclose(one.compute(), other, atol=1e-7)
+
+
+def test_losses_by_heads_that_differ_little_from_one():
+    rng = np.random.default_rng(0)
+    coef, intercept = rng.normal(size=(4, X.shape[1])), rng.normal(size=4)
+    heads = [
+        (coef + scale * rng.normal(size=coef.shape), intercept + scale * rng.normal(size=4))
+        for scale in (0.0, 0.1, 2.0)
+    ]
+    reach = [_removals.reach_of(one, (coef, intercept)) for one in heads]
+    mask = np.arange(360) % 7 == 0
+    known = (coef, intercept), heads, reach
+    lost, found = _removals.lost_by_each(X, y, weight, known, np.packbits(mask))
+    losses = np.array([_candidates.losses_of(X, y, *one) for one in heads]) * ~mask
+    losses = np.maximum(losses, 0) * (weight > 0)
+    assert_allclose(lost, losses @ weight)
+    assert_array_equal(found, np.flatnonzero(losses.any(axis=0)))
+
+
+def test_candidates_without_weight_have_a_head_of_zeros():
+    there = distributed.DualViewExplainer(warm_start=True, random_state=0).fit(rows(), y)
+    left = np.ones(360)
+    left[there.support_] = 0.0
+    there.fit(rows(), y, left)
+    assert there.dual_gap_ <= there.tol
+    assert left[there.support_].min() == 1
+
+
 def refused(error, match, X=None, y=y, name="DualViewExplainer", weights=None, **parameters):
     explainer = getattr(distributed, name)(**parameters)
     weights = () if weights is None else (weights,)
@@ -498,9 +547,14 @@ def test_unfit_calls_are_refused(fitted):
         conjugate.top_k(test, 3)
     with pytest.raises(AttributeError, match="cholesky"):
         _ = conjugate.self_influence_
-    for name in ("leave_one_out", "group_effect"):
-        with pytest.raises(AttributeError, match=r"fit skattrib\.InfluenceExplainer"):
-            getattr(conjugate, name)
+    with pytest.raises(ValueError, match=r"0\.\.359"):
+        dual.leave_one_out(query, rows=[360])
+    with pytest.raises(ValueError, match="tol == 0"):
+        dual.leave_one_out(query, tol=0)
+    with pytest.raises(ValueError, match="no row of positive weight"):
+        dual.leave_one_out(query, rows=[np.arange(360)])
+    with pytest.raises(ValueError, match="the 360 rows of 22 features given to fit, got 100"):
+        dual.leave_one_out(query, rows(chunks=None), y[:100])
     scarce = np.bincount(y).min()
     with pytest.raises(ValueError, match="training rows, and same_class"):
         dask.compute(

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
 from .._arrays import batches, squared_norms
-from .._svm.crammer_singer import crammer_singer
+from .._svm.crammer_singer import CrammerSingerResult, crammer_singer
 from ._cluster import candidate_memory, gather, share
 from ._rows import keys_of
 
@@ -124,7 +124,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
         candidates.take_in(np.arange(training.n), limit)
     else:
         found = _rough(training, C, sample, max_iter, options)
-        _, rows = _score(candidates, found, C, NEAR)
+        _, rows = score(candidates, found, C, NEAR)
         if verbose:
             print(
                 f"[candidates] solved on {len(sample):,} sampled rows: {len(rows):,} of "
@@ -135,7 +135,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
     final = tol if canonical or everything else 0.9 * tol
     goal = final if everything else max(ROUGH, final)
     for number in range(1, MOST_ROUNDS + 1):
-        found = _solve(
+        found = solve_candidates(
             candidates, C, goal, max_iter - work, canonical and goal <= final, W, options
         )
         work += found.n_iter
@@ -145,7 +145,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
             if options["fit_intercept"]
             else found.coef
         )
-        lost, rows = _score(candidates, found, C)
+        lost, rows = score(candidates, found, C)
         inside, found.objective = found.gap * found.objective, found.objective + lost
         found.gap = (inside + lost) / found.objective
         if verbose:
@@ -207,8 +207,10 @@ def _rough(training, C, sample, max_iter, options):
         )
 
 
-def _solve(candidates, C, tol, max_iter, canonical, W, options):
+def solve_candidates(candidates, C, tol, max_iter, canonical, W, options):
     """What is found on the candidates, from their duals."""
+    if not candidates.weight.any():
+        return _nothing(candidates, options["n_classes"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return crammer_singer(
@@ -225,7 +227,14 @@ def _solve(candidates, C, tol, max_iter, canonical, W, options):
         )
 
 
-def _score(candidates, found, C, near=0.0):
+def _nothing(candidates, K):
+    """A head of zeros, which all other rows have losses of."""
+    none = sp.csr_array((len(candidates.rows), K))
+    coef, intercept = np.zeros((K, candidates.training.d)), np.zeros(K)
+    return CrammerSingerResult(none, coef, intercept, 0.0, 0.0, 1, True, 0.0)
+
+
+def score(candidates, found, C, near=0.0):
     """(loss of the rows that are no candidates, those of them that have any, or nearly)."""
     training = candidates.training
     head = share((found.coef, found.intercept, near))
@@ -265,17 +274,17 @@ def losses_of(X, codes, coef, intercept):
     return loss
 
 
-def _outside(mask, weight):
+def outside(mask, weight):
     """Rows of positive weight outside the mask, some thousands at a time."""
-    outside = np.flatnonzero((np.unpackbits(mask, count=len(weight)) == 0) & (weight > 0))
-    return (outside[rows] for rows in batches(len(outside), 4096))
+    rest = np.flatnonzero((np.unpackbits(mask, count=len(weight)) == 0) & (weight > 0))
+    return (rest[rows] for rows in batches(len(rest), 4096))
 
 
 def lost_by(X, codes, weight, head, mask):
     """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
     coef, intercept, near = head
     lost, close = 0.0, [np.empty(0, dtype=np.intp)]
-    for rows in _outside(mask, weight):
+    for rows in outside(mask, weight):
         loss = losses_of(X[rows], codes[rows], coef, intercept)
         lost += float(weight[rows] @ np.maximum(loss, 0.0))
         close.append(rows[loss > -near])
@@ -286,7 +295,7 @@ def rows_with(X, codes, weight, known, mask):
     """Rows of positive weight outside the mask that have one of these keys."""
     keys, losses, off, head = known
     found = [np.empty(0, dtype=np.intp)]
-    for rows in _outside(mask, weight):
+    for rows in outside(mask, weight):
         # equal rows have equal losses, and keys take longer than these
         loss = losses_of(X[rows], codes[rows], *head)
         place = np.searchsorted(losses, loss - off)
