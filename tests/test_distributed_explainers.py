@@ -333,6 +333,22 @@ def test_rows_are_left_out_of_dual_view_as_on_one_machine(monkeypatch, fitted, n
         assert_allclose(one.compute(), other, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", ["Influence", "Influence-cg"])
+def test_rows_are_left_out_of_influence_as_on_one_machine(fitted, name):
+    there, here = fitted(name)
+    group, given = np.arange(90, 140), (rows(), y, weight)
+    if name == "Influence-cg":
+        test, given = query, ()
+    else:
+        test = da.from_array(query, chunks=(4, -1))
+    expected = here.group_effect(query, group, 1)
+    same(np.asarray(there.group_effect(test, group, 1)), expected)
+    expected = here.leave_one_out(query, X, y, weight, rows=[5, group])
+    same(np.asarray(there.leave_one_out(test, *given, rows=[5, group])), expected)
+    with pytest.raises(ValueError, match="no row of positive weight"):
+        there.group_effect(query, np.flatnonzero(weight))
+
+
 def test_losses_by_heads_that_differ_little_from_one():
     rng = np.random.default_rng(0)
     coef, intercept = rng.normal(size=(4, X.shape[1])), rng.normal(size=4)

@@ -168,6 +168,7 @@ FLOORS = {
     "distributed._rows": 13,
     "distributed._parts": 14,
     "distributed._candidates": 14,
+    "distributed._influence_parts": 15,
     "distributed._removals": 15,
     "distributed._loss": 14,
     "distributed._lazy": 15,
