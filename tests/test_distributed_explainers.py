@@ -1,6 +1,7 @@
 """Explainers of rows on a cluster say what those of one machine say of the same rows."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -252,11 +253,12 @@ def test_rows_equal_to_those_of_the_solution_are_found(of):
     there, codes = np.vstack([X[::-1], X[:3] + 1e-3]), np.r_[y[::-1], y[:3]]
     used = np.array([5, 90, 91])
     losses = np.sort(_candidates.losses_of(of(X[used]), y[used], coef, np.ones(4)))
-    known = np.unique(keys_of(of(X[used]), y[used])), losses, 1e-10, (coef, np.ones(4))
+    marks = np.unique(keys_of(of(X[used]), y[used])), losses, 1e-10
     candidates = np.zeros(len(there), dtype=bool)
     candidates[359 - 91] = True
-    found = _candidates.rows_with(
-        of(there), codes, np.ones(len(there)), known, np.packbits(candidates)
+    head = coef, np.ones(4), 0.0, marks
+    *_, found = _candidates.lost_by(
+        of(there), codes, np.ones(len(there)), head, np.packbits(candidates)
     )
     # row 200 is equal to row 5
     assert_array_equal(found, [359 - 200, 359 - 90, 359 - 5])
@@ -415,6 +417,27 @@ def test_unfit_training_rows_are_refused():
     )
     with dask.config.set({"skattrib.candidate-memory": "100 kB"}):
         refused(ValueError, r"360 of 360 rows are candidates.* beyond the 97\.66 kiB")
+
+
+def test_candidates_that_outgrow_the_memory_are_refused_with_the_numbers(monkeypatch, fitted):
+    monkeypatch.setattr(_candidates, "FEWEST", 60)
+    told = (
+        r"(?P<n>\d+) of 360 rows are candidates .*takes (?P<need>[\d.]+) kiB in this process, "
+        r"beyond the 97\.66 kiB .*raise skattrib\.candidate-memory .*features to fewer.*raise C"
+    )
+    there = distributed.DualViewExplainer(random_state=0)
+    with dask.config.set({"skattrib.candidate-memory": "100 kB"}):
+        with pytest.raises(ValueError, match=told) as refusal:
+            there.fit(rows(), y)
+        found = re.search(told, str(refusal.value))
+        # rows of 22 features, twice, and 300 bytes
+        assert_allclose(
+            float(found["need"]), int(found["n"]) * (2 * 8 * 22 + 300) / 1024, atol=0.01
+        )
+        assert 150 < int(found["n"]) < 360
+        with pytest.raises(ValueError, match="of 360 rows are candidates"):
+            fitted("DualView")[0].leave_one_out(query, rows=[5])
+    assert there.fit(rows(), y).dual_gap_ <= there.tol
 
 
 def same_part(part):

@@ -54,9 +54,9 @@ class Candidates:
             raise ValueError(
                 f"{n:,} of {self.training.n:,} rows are candidates for a place in the solution, "
                 f"and to solve on them takes {format_bytes(need)} in this process, beyond the "
-                f"{format_bytes(limit)} it may use: raise C, with which fewer rows have a place, "
-                "project the features to fewer, or raise skattrib.candidate-memory in dask's "
-                "configuration"
+                f"{format_bytes(limit)} it may use: raise skattrib.candidate-memory in dask's "
+                "configuration, project the features to fewer, or raise C, with which fewer rows "
+                "have a place where the classes lie apart"
             )
 
     def take_in(self, new, limit):
@@ -88,6 +88,8 @@ class Candidates:
 
 def _merged(X, more, order):
     """Rows of both in an order."""
+    if not X.shape[0]:
+        return more[order] if (np.diff(order) < 0).any() else more
     if sp.issparse(X):
         return sp.csr_array(sp.vstack([X, more], format="csr"))[order]
     place = np.empty_like(order)
@@ -124,7 +126,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
         candidates.take_in(np.arange(training.n), limit)
     else:
         found = _rough(training, C, sample, max_iter, options)
-        _, rows = score(candidates, found, C, NEAR)
+        _, rows, _ = score(candidates, found, C, NEAR)
         if verbose:
             print(
                 f"[candidates] solved on {len(sample):,} sampled rows: {len(rows):,} of "
@@ -145,7 +147,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
             if options["fit_intercept"]
             else found.coef
         )
-        lost, rows = score(candidates, found, C)
+        lost, rows, twins = score(candidates, found, C, twins=found.gap <= tol)
         inside, found.objective = found.gap * found.objective, found.objective + lost
         found.gap = (inside + lost) / found.objective
         if verbose:
@@ -157,7 +159,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
         solved = found.gap <= tol
         settled = solved and not (canonical and (goal > final or len(rows)))
         if settled:
-            rows = _twins(candidates, found)
+            rows = twins
         # nothing to take in, or nothing to be had by it
         if work >= max_iter or not len(rows) and (settled or goal <= final):
             break
@@ -234,32 +236,40 @@ def _nothing(candidates, K):
     return CrammerSingerResult(none, coef, intercept, 0.0, 0.0, 1, True, 0.0)
 
 
-def score(candidates, found, C, near=0.0):
-    """(loss of the rows that are no candidates, those of them that have any, or nearly)."""
+def score(candidates, found, C, near=0.0, twins=False):
+    """Of the rows that are no candidates: (loss, which have any or nearly, `twins` or none).
+
+    These are equal to a candidate that has duals, of which they are to have their share.
+    """
     training = candidates.training
-    head = share((found.coef, found.intercept, near))
-    tasks = training.each(lost_by, head, own=candidates.masks())
-    parts = gather(tasks, "scoring all rows")
-    rows = [part[1] + start for part, start in zip(parts, training.starts, strict=True)]
-    return C * fsum(part[0] for part in parts), np.concatenate(rows)
+    head = share((found.coef, found.intercept, near, _marks(candidates, found) if twins else None))
+    parts = gather(training.each(lost_by, head, own=candidates.masks()), "scoring all rows")
+    rows = [
+        np.concatenate(
+            [part[k] + start for part, start in zip(parts, training.starts, strict=True)]
+        )
+        for k in (1, 2)
+    ]
+    return C * fsum(part[0] for part in parts), *rows
 
 
-def _twins(candidates, found):
-    """Rows equal to a candidate that has duals, of which they are to have their share."""
-    training = candidates.training
+def _marks(candidates, found):
+    """What tells rows equal to a candidate that has duals: (keys, losses, how far these are off).
+
+    None where there is no such candidate, or no other row.
+    """
     used = np.flatnonzero(np.diff(sp.csr_array(candidates.dual).indptr))
-    if len(candidates.rows) == training.n or not len(used):
-        return np.empty(0, dtype=np.int64)
-    X, codes = candidates.X[used], candidates.codes[used]
-    head = found.coef, found.intercept
-    largest = np.sqrt(squared_norms(X, 1.0).max()) * np.abs(found.coef).sum(axis=1).max()
-    off = ROUNDING * (1.0 + largest + np.abs(found.intercept).max())
-    losses = np.sort(losses_of(X, codes, *head))
-    known = share((np.unique(keys_of(X, codes)), losses, off, head))
-    tasks = training.each(rows_with, known, own=candidates.masks())
-    parts = gather(tasks, "looking for rows equal to those of the solution")
-    rows = [part + start for part, start in zip(parts, training.starts, strict=True)]
-    return np.concatenate(rows)
+    if len(candidates.rows) == candidates.training.n or not len(used):
+        return None
+    head, largest = (found.coef, found.intercept), 0.0
+    losses, keys = np.empty(len(used)), np.empty(len(used), dtype=np.uint64)
+    for some in batches(len(used), 4096):
+        X, codes = candidates.X[used[some]], candidates.codes[used[some]]
+        losses[some], keys[some] = losses_of(X, codes, *head), keys_of(X, codes)
+        largest = max(largest, squared_norms(X, 1.0).max())
+    products = np.sqrt(largest) * np.abs(found.coef).sum(axis=1).max()
+    off = ROUNDING * (1.0 + products + np.abs(found.intercept).max())
+    return np.unique(keys), np.sort(losses), off
 
 
 def losses_of(X, codes, coef, intercept):
@@ -281,25 +291,20 @@ def outside(mask, weight):
 
 
 def lost_by(X, codes, weight, head, mask):
-    """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
-    coef, intercept, near = head
-    lost, close = 0.0, [np.empty(0, dtype=np.intp)]
+    """Of the rows of a partition outside the mask: (weighted loss, which have any, twins)."""
+    coef, intercept, near, marks = head
+    lost, close, alike = 0.0, [np.empty(0, dtype=np.intp)], [np.empty(0, dtype=np.intp)]
     for rows in outside(mask, weight):
         loss = losses_of(X[rows], codes[rows], coef, intercept)
         lost += float(weight[rows] @ np.maximum(loss, 0.0))
         close.append(rows[loss > -near])
-    return lost, np.concatenate(close)
-
-
-def rows_with(X, codes, weight, known, mask):
-    """Rows of positive weight outside the mask that have one of these keys."""
-    keys, losses, off, head = known
-    found = [np.empty(0, dtype=np.intp)]
-    for rows in outside(mask, weight):
-        # equal rows have equal losses, and keys take longer than these
-        loss = losses_of(X[rows], codes[rows], *head)
-        place = np.searchsorted(losses, loss - off)
-        found.append(rows[losses.take(place, mode="clip") <= loss + off])
-    rows = np.concatenate(found)
-    found = keys_of(X[rows], codes[rows])
-    return rows[keys.take(np.searchsorted(keys, found), mode="clip") == found]
+        if marks is not None:
+            # equal rows have equal losses, and keys take longer than these
+            _, losses, off = marks
+            place = np.searchsorted(losses, loss - off)
+            alike.append(rows[losses.take(place, mode="clip") <= loss + off])
+    rows = np.concatenate(alike)
+    if len(rows):
+        found = keys_of(X[rows], codes[rows])
+        rows = rows[marks[0].take(np.searchsorted(marks[0], found), mode="clip") == found]
+    return lost, np.concatenate(close), rows

@@ -218,7 +218,7 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
         check_removable([group], loss, self.damping)
         inverse = copy(self._solver())
         inverse.loss = loss
-        return self._outputs(X, test, [group_step(inverse, group)], ())
+        return self._lost(X, test, [group_step(inverse, group)], ())
 
     def leave_one_out(
         self,
@@ -268,7 +268,7 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
         loss = self._loss_of(self._training_of(X_train, y_train, sample_weight))
         check_removable(groups, loss)
         steps = refits(loss, self._theta, groups, n_jobs, self.verbose)
-        return self._outputs(X, test, steps, (len(groups),))
+        return self._lost(X, test, steps, (len(groups),))
 
     def _test_rows(self, X, target, width):
         """Checked test rows here, (rows, target), or what `_blocks` makes of dask rows."""
@@ -278,7 +278,7 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
         X = self._check_rows(X)
         return X, named(self, self._check_target(X, target))
 
-    def _outputs(self, X, test, steps, width):
+    def _lost(self, X, test, steps, width):
         """What changes of the head do to outputs, (n_samples, *width)."""
         if not is_dask(X):
             return lost_outputs(self, test, steps, width)
