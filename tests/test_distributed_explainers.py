@@ -419,7 +419,7 @@ def test_unfit_training_rows_are_refused():
         refused(ValueError, r"360 of 360 rows are candidates.* beyond the 97\.66 kiB")
 
 
-def test_candidates_that_outgrow_the_memory_are_refused_with_the_numbers(monkeypatch, fitted):
+def test_candidates_that_outgrow_the_memory_are_refused_with_the_numbers(monkeypatch):
     monkeypatch.setattr(_candidates, "FEWEST", 60)
     told = (
         r"(?P<n>\d+) of 360 rows are candidates .*takes (?P<need>[\d.]+) kiB in this process, "
@@ -435,9 +435,12 @@ def test_candidates_that_outgrow_the_memory_are_refused_with_the_numbers(monkeyp
             float(found["need"]), int(found["n"]) * (2 * 8 * 22 + 300) / 1024, atol=0.01
         )
         assert 150 < int(found["n"]) < 360
-        with pytest.raises(ValueError, match="of 360 rows are candidates"):
-            fitted("DualView")[0].leave_one_out(query, rows=[5])
     assert there.fit(rows(), y).dual_gap_ <= there.tol
+    with (
+        dask.config.set({"skattrib.candidate-memory": "20 kB"}),
+        pytest.raises(ValueError, match="of 360 rows are candidates"),
+    ):
+        there.leave_one_out(query, rows=[5])
 
 
 def same_part(part):
