@@ -44,7 +44,7 @@ EXPLAINERS = {
         {
             "C": 0.5,
             "canonical": True,
-            "tol": 1e-8,
+            "tol": 1e-9,
             "intercept_share": True,
             "sparse_output": False,
             "random_state": 0,

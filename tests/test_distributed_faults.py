@@ -77,7 +77,7 @@ def kill_a_worker(client, seconds=0.0):
 
 @pytest.mark.parametrize(
     ("name", "module", "passes"),
-    [("DualViewExplainer", _candidates, (2, 4)), ("InfluenceExplainer", _loss, (4,))],
+    [("DualViewExplainer", _candidates, (2, 3)), ("InfluenceExplainer", _loss, (4,))],
 )
 def test_a_worker_killed_in_mid_fit_changes_no_bit(client, monkeypatch, name, module, passes):
     monkeypatch.setattr(_candidates, "FEWEST", 60)

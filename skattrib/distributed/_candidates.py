@@ -17,11 +17,14 @@ from ._rows import keys_of
 
 # the first rough solution is one of this share of the rows, of so many at least: it says which
 # others are worth fetching
-SHARE, FEWEST = 20, 10_000
-# its gap and the most sweeps for it; by how much the gap of a round is below that of the last
-ROUGH, SWEEPS, CLOSER = 1e-2, 50, 0.1
-# rows this near to a loss, in units of the margin, are fetched at first too
-NEAR = 0.2
+SHARE, FEWEST = 10, 10_000
+# its gap and the most sweeps for it
+ROUGH, SWEEPS = 1e-2, 100
+# the gap of the first round, and by how much that of a round is below that of the last
+FIRST, CLOSER = 3e-3, 0.1
+# of the sampled rows one in so many is not solved on: at them losses are those of any row. At first
+# so many rows are fetched as have duals in the sample, and some more
+HELD_OUT, MORE = 5, 1.1
 # so small a share of the candidates is no reason to solve roughly once more
 FEW = 0.01
 # each round but the last takes rows in
@@ -125,17 +128,17 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
     elif (sample := _sample(candidates, random_state, limit)) is None:
         candidates.take_in(np.arange(training.n), limit)
     else:
-        found = _rough(training, C, sample, max_iter, options)
-        _, rows, _ = score(candidates, found, C, NEAR)
+        found, near = _rough(training, C, sample, max_iter, options)
+        _, rows, _ = score(candidates, found, C, near)
         if verbose:
             print(
                 f"[candidates] solved on {len(sample):,} sampled rows: {len(rows):,} of "
-                f"{training.n:,} have losses"
+                f"{training.n:,} are near enough to a loss"
             )
         candidates.take_in(rows if len(rows) else sample, limit)
     everything = len(candidates.rows) == training.n
     final = tol if canonical or everything else 0.9 * tol
-    goal = final if everything else max(ROUGH, final)
+    goal = final if everything else max(FIRST, final)
     for number in range(1, MOST_ROUNDS + 1):
         found = solve_candidates(
             candidates, C, goal, max_iter - work, canonical and goal <= final, W, options
@@ -190,23 +193,38 @@ def _sample(candidates, random_state, limit):
 
 
 def _rough(training, C, sample, max_iter, options):
-    """What is found on a sample, each row with the weight of as many as it stands for."""
+    """(what is found on a sample, how near to a loss rows are that may have duals).
+
+    Each row has the weight of as many as it stands for. A head that follows its own rows closely
+    has few of them near a loss, and others further on the wrong side: how near is near is taken
+    from rows of the sample that it has not seen.
+    """
     X, codes, weight = training.take(sample, "fetching sampled rows")
-    share = training.weight[0] / weight.sum() if weight.any() else 0.0
+    unseen = np.arange(len(sample)) % HELD_OUT == 0
+    solved_on = np.flatnonzero(~unseen)
+    weights = weight[solved_on]
+    share = training.weight[0] / weights.sum() if weights.any() else 0.0
     if not 0 < share < np.inf:
         # none has weight: all rows have losses
-        weight, share = np.ones(X.shape[0]), 1.0
+        weights, share = np.ones(len(solved_on)), 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return crammer_singer(
-            X,
-            codes,
+        found = crammer_singer(
+            X[solved_on],
+            codes[solved_on],
             C,
-            sample_weight=share * weight,
+            sample_weight=share * weights,
             tol=ROUGH,
             max_iter=min(max_iter, SWEEPS),
             **options,
         )
+    used = np.count_nonzero(np.diff(sp.csr_array(found.dual).indptr))
+    others = np.flatnonzero(unseen & (weight > 0))
+    if not len(others):
+        return found, 0.0
+    losses = losses_of(X[others], codes[others], found.coef, found.intercept)
+    least = np.quantile(losses, max(0.0, 1.0 - MORE * used / np.count_nonzero(weights)))
+    return found, max(0.0, -least)
 
 
 def solve_candidates(candidates, C, tol, max_iter, canonical, W, options):
