@@ -6,7 +6,7 @@ in the page cache or not as the machine has room. A product is X W' with the row
 float32, on the threads that BLAS is given, without reading. SKATTRIB_SCALE_FOLDER is where files go
 (by default a temporary folder), SKATTRIB_SCALE_ROWS the rows of the largest run shaped like
 ImageNet (default 16,000; 2,048 features in float16 are 4 kB a row), SKATTRIB_SCALE_TOL its
-tolerance.
+tolerance. What takes more than ten minutes needs `pytest -o faulthandler_timeout=0`.
 """
 
 import multiprocessing

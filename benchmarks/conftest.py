@@ -4,12 +4,16 @@ import gzip
 import json
 import os
 import platform
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import skattrib
+
+# other processes find functions of benchmarks by the names of their modules
+sys.path.append(str(Path(__file__).parents[1]))
 
 TABLES = {}
 

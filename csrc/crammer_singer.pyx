@@ -168,7 +168,9 @@ cdef class Problem:
         cdef int64_t width = n_features if indptr is None else x.shape[0] // n_rows + 1
         self.rows_per_piece = max(CS_BLOCK, PIECE // (width * n_classes))
         if n_classes > CS_LANES:
-            self.rows_per_piece = -(-self.rows_per_piece // self.block) * self.block
+            # whole blocks
+            self.rows_per_piece += self.block - 1
+            self.rows_per_piece -= self.rows_per_piece % self.block
 
     def set_state(self, w, b, cap, step, margin):
         owners = self.owners

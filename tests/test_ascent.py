@@ -91,10 +91,20 @@ def test_rows_that_are_not_scored_add_nothing(monkeypatch, size, seed):
 
 def test_easy_sparse_rows_are_swept_to_the_end(monkeypatch):
     """Many sweeps over text cost less than one Newton step on all of its words."""
-    monkeypatch.setattr(solver, "proximal_point", None)
-    X, y = text_like(300, 100, 8)
-    r = crammer_singer(X, y, 1.0, fit_intercept=True, tol=1e-5, random_state=0)
+
+    class Newton(Exception):
+        pass
+
+    def proximal_point(*_):
+        raise Newton
+
+    monkeypatch.setattr(solver, "proximal_point", proximal_point)
+    X, y = text_like(1500, solver.SPARSE_WIDTH, 8)
+    options = {"fit_intercept": True, "tol": 1e-6, "random_state": 0}
+    r = crammer_singer(X, y, 10.0, **options)
     assert r.converged and r.n_iter > solver.PATIENCE
+    with pytest.raises(Newton):
+        crammer_singer(X[:, 1:], y, 10.0, **options)
 
 
 def test_hard_rows_are_swept_while_that_is_fast(monkeypatch):

@@ -148,3 +148,10 @@ def test_as_many_threads_as_blas_may_use():
         assert problem.blas_threads() == 1
     with threadpool_limits(2, "blas"):
         assert problem.blas_threads() == 2
+
+
+def test_rows_times_classes_beyond_a_piece():
+    """A block of such rows takes more multiplications than are made between looks at signals."""
+    rng = np.random.default_rng(0)
+    data = Data(rng.normal(size=(12, 2048)), np.arange(12), 1000)
+    check_result(data, 1e-4, data.solve(1e-4))

@@ -26,7 +26,8 @@ from skattrib import (
     SimilarityExplainer,
 )
 from skattrib._arrays import row_blocks, row_files
-from skattrib._arrays.row_blocks import on_disk
+from skattrib._arrays.row_blocks import on_disk, survey
+from skattrib._svm import blocked
 
 DTYPES = [np.float16, np.float32, np.float64]
 N, D, K = 600, 12, 4
@@ -72,6 +73,7 @@ def parquet(folder, X, fixed=False):
 def small_blocks(monkeypatch):
     """Blocks of so few rows that everything takes several."""
     monkeypatch.setattr(row_blocks, "BLOCK", 4096)
+    monkeypatch.setattr(blocked, "RUNS", 4)
     monkeypatch.setattr(row_files, "CHUNK", 1000)
     monkeypatch.setattr(row_files, "GAP", 100)
 
@@ -88,7 +90,7 @@ def test_rows_are_read_as_they_were_written(tmp_path, kind, dtype, small_blocks)
     rows = make(tmp_path / "x", X, *([True] if kind == "fixed" else []))
     wide = np.float64 if dtype == np.float64 else np.float32
     assert rows.shape == X.shape and rows.dtype == wide and len(rows) == N and rows.ndim == 2
-    assert rows.survey() == np.abs(X.astype(wide)).max()
+    assert survey(rows) == np.abs(X.astype(wide)).max()
     mask = np.arange(N) % 7 == 3
     for key in (
         slice(None),
@@ -496,3 +498,36 @@ def test_fits_under_a_limit_of_memory(tmp_path):
         text=True,
     )
     assert done.stdout.split() == ["limited", "explained"], done.stderr
+
+
+def test_blocks_that_are_others_each_time_converge_as_rows_in_memory(tmp_path, monkeypatch):
+    """Rows of few classes in the same blocks again and again take several times the sweeps."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(40, size=600)
+    means = rng.normal(size=(5, 64))[np.arange(40) % 5] + 0.3 * rng.normal(size=(40, 64))
+    X = np.maximum(means[y] + rng.normal(size=(600, 64)), 0).astype(np.float32)
+    np.save(tmp_path / "x.npy", X)
+    explainer = DualViewExplainer(tol=1e-3, random_state=0)
+    sweeps = clone(explainer).fit(X, y).n_iter_
+    monkeypatch.setattr(row_blocks, "BLOCK", X.nbytes // 2 + 1)
+    monkeypatch.setattr(blocked, "RUNS", 64)
+    rows = RowBlocks.from_npy(tmp_path)
+    assert clone(explainer).fit(rows, y).n_iter_ <= 1.3 * sweeps
+    monkeypatch.setattr(blocked, "RUNS", 1)
+    assert clone(explainer).fit(rows, y).n_iter_ > 2 * sweeps
+
+
+def test_runs_are_as_long_as_what_is_decoded_together(tmp_path, small_blocks):
+    X = clusters()[0]
+    decoded = blocked.HeldRows(parquet(tmp_path / "p", X))
+    plain = blocked.HeldRows(shards(tmp_path / "n", X))
+    assert decoded.most == plain.most == 4096 // (4 * D) and (decoded.run, plain.run) == (85, 21)
+    order = np.random.default_rng(0).permutation(N).astype(np.int32)
+    for held in (decoded, plain):
+        pieces = held.pieces(order)
+        assert_array_equal(np.sort(np.concatenate(pieces)), np.arange(N))
+        assert all(0 < len(piece) <= held.most for piece in pieces)
+        assert len(pieces) <= 2 * N / held.most + 1
+        for piece in pieces:
+            # in the order of visits
+            assert (np.diff(np.argsort(order)[piece]) > 0).all()

@@ -5,7 +5,7 @@ import scipy.sparse as sp
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import row_norms, safe_sparse_dot
 
-from .row_blocks import in_files
+from .row_blocks import block_height, in_files
 
 
 def batches(n, size):
@@ -15,7 +15,7 @@ def batches(n, size):
 
 def row_batches(X, size=4096):
     """Slices of the rows of X, at most `size`; a quarter of a block in float64 of rows in files."""
-    return batches(X.shape[0], min(size, X.height(32)) if in_files(X) else size)
+    return batches(X.shape[0], min(size, block_height(X, 32)) if in_files(X) else size)
 
 
 def full(rows) -> np.ndarray:

@@ -3,7 +3,6 @@
 import os
 from bisect import bisect_right
 from copy import copy as copy_of
-from mmap import ALLOCATIONGRANULARITY
 from numbers import Integral
 
 import numpy as np
@@ -18,7 +17,20 @@ from .row_files import (
 )
 from .row_groups import row_groups
 
-__all__ = ["Changed", "RowBlocks", "in_files", "in_one_piece", "kept_rows", "on_disk", "swept"]
+__all__ = [
+    "Changed",
+    "RowBlocks",
+    "block_height",
+    "blocks_of",
+    "in_files",
+    "in_one_piece",
+    "kept_rows",
+    "maps_a_file_of",
+    "on_disk",
+    "read_together",
+    "survey",
+    "swept",
+]
 
 # bytes of a block of rows as they are worked on
 BLOCK = 2**25
@@ -151,32 +163,6 @@ class RowBlocks:
         """
         return cls([group for path in parquet_paths(paths) for group in row_groups(path, column)])
 
-    @classmethod
-    def of_map(cls, X):
-        """The rows of a memory map, or None where these are not simply rows in a file."""
-        path = getattr(X, "filename", None)
-        held = getattr(X, "_mmap", None)
-        if (
-            path is None
-            or held is None
-            or X.ndim != 2
-            or not X.size
-            or not X.flags.c_contiguous
-            or X.dtype not in (np.float16, np.float32, np.float64)
-            or not X.dtype.isnative
-            or X.mode == "c"
-            or "joblib_memmapping_folder" in os.fspath(path)  # gone with its workers
-            or not os.path.isfile(path)
-        ):
-            return None
-        # the offset of a map is that of the array it is a part of
-        begin = X.offset - X.offset % ALLOCATIONGRANULARITY
-        offset = begin + X.ctypes.data - np.frombuffer(held, np.uint8).ctypes.data
-        rows = cls([ArrayFile(path, int(offset), X.shape, X.dtype)])
-        if rows.dtype == X.dtype:
-            rows.map = np.asarray(X)
-        return rows
-
     @staticmethod
     def look_in(*folders):
         """Name folders in which files are looked for, by name, that are not where they were.
@@ -261,17 +247,8 @@ class RowBlocks:
         if isinstance(rows, Integral):
             return self[rows][columns]
         rows = np.arange(self.shape[0])[rows]
-        parts = [self[rows[part]][:, columns] for part in self.batches(len(rows))]
+        parts = [self[rows[part]][:, columns] for part in blocks_of(self, len(rows))]
         return np.concatenate(parts) if parts else self[:0][:, columns]
-
-    def height(self, itemsize=None):
-        """Rows of a block, in a type of that size."""
-        return max(1, BLOCK // (self.shape[1] * (itemsize or self.dtype.itemsize)))
-
-    def batches(self, n=None):
-        """Slices of n rows, by default all, a block at a time."""
-        n, step = self.shape[0] if n is None else n, self.height()
-        return [slice(k, min(k + step, n)) for k in range(0, n, step)]
 
     def astype(self, dtype, copy=True):
         """The same rows, read as another float type."""
@@ -318,38 +295,6 @@ class RowBlocks:
         back[order] = np.arange(len(order))
         return out[back]
 
-    def in_file_of(self, array):
-        """Whether an array is a map of a file of rows."""
-        path = getattr(array, "filename", None)
-        return path is not None and any(
-            os.path.exists(own) and os.path.samefile(own, path) for own in self.paths
-        )
-
-    def survey(self):
-        """The largest absolute value of all files, each read once, as it is from now on.
-
-        Raises
-        ------
-        ValueError
-            For values that are no number, by file and row.
-        """
-        if self._largest is not None:
-            return self._largest
-        largest = 0.0
-        for file, start in zip(self._files, self._starts[:-1], strict=True):
-            file.check()
-
-            def refuse(row, values, file=file, start=start):
-                what = "missing values (NaN)" if np.isnan(values).any() else "infinite values"
-                raise ValueError(
-                    f"{file.where(row)} has {what}, row {start + row} of X: impute them, or leave "
-                    "the row out"
-                )
-
-            largest = max(largest, file.survey(refuse))
-        self._largest = largest
-        return largest
-
     def to_npy(self, path):
         """Write the rows to one .npy file, a block at a time.
 
@@ -366,7 +311,7 @@ class RowBlocks:
         with open(path, "xb") as file:
             header = {"descr": self.dtype.str, "fortran_order": False, "shape": self.shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for part in self.batches():
+            for part in blocks_of(self):
                 file.write(self[part])
         return type(self).from_npy(path)
 
@@ -376,10 +321,26 @@ def in_files(X):
     return isinstance(X, RowBlocks)
 
 
+def block_height(X, itemsize=None):
+    """How many of the rows in files are a block, in a type of that size."""
+    return max(1, BLOCK // (X.shape[1] * (itemsize or X.dtype.itemsize)))
+
+
+def blocks_of(X, n=None):
+    """Slices of n of the rows in files, by default all, a block at a time."""
+    n, step = X.shape[0] if n is None else n, block_height(X)
+    return [slice(k, min(k + step, n)) for k in range(0, n, step)]
+
+
 def on_disk(X):
     """Memory maps as rows in files; all else as it is."""
-    found = RowBlocks.of_map(X) if isinstance(X, np.memmap) else None
-    return X if found is None else found
+    file = ArrayFile.of_map(X) if isinstance(X, np.memmap) else None
+    if file is None:
+        return X
+    rows = RowBlocks([file])
+    if rows.dtype == X.dtype:
+        rows.map = np.asarray(X)
+    return rows
 
 
 def in_one_piece(X):
@@ -395,3 +356,42 @@ def swept(X):
 def kept_rows(X, rows):
     """Some rows of X: a copy, of rows in files a reference."""
     return X.take(rows) if in_files(X) else X[rows]
+
+
+def read_together(X):
+    """How many rows are read with any one, at most."""
+    return max(file.together for file in X._files)
+
+
+def maps_a_file_of(X, array):
+    """Whether an array is a map of one of the files that rows are in."""
+    path = getattr(array, "filename", None)
+    return path is not None and any(
+        os.path.exists(own) and os.path.samefile(own, path) for own in X.paths
+    )
+
+
+def survey(X):
+    """The largest absolute value of rows in files, which are read once, as they are from now on.
+
+    Raises
+    ------
+    ValueError
+        For values that are no number, by file and row.
+    """
+    if X._largest is not None:
+        return X._largest
+    largest = 0.0
+    for file, start in zip(X._files, X._starts[:-1], strict=True):
+        file.check()
+
+        def refuse(row, values, file=file, start=start):
+            what = "missing values (NaN)" if np.isnan(values).any() else "infinite values"
+            raise ValueError(
+                f"{file.where(row)} has {what}, row {start + row} of X: impute them, or leave "
+                "the row out"
+            )
+
+        largest = max(largest, file.survey(refuse))
+    X._largest = largest
+    return largest

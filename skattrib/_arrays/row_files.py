@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from mmap import ALLOCATIONGRANULARITY
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,10 @@ class RowFile:
     ----------
     path : absolute
     n, width, dtype : of the rows as they are stored
+    together : how many rows are read with any one
     """
+
+    together = 1
 
     def __init__(self, path):
         self.path = os.path.abspath(path)
@@ -132,6 +136,29 @@ class ArrayFile(RowFile):
                 f"{shape[1]:,} features. Write it again"
             )
         return cls(path, offset, shape, dtype)
+
+    @classmethod
+    def of_map(cls, X):
+        """The rows of a memory map, or None where these are not simply rows in a file."""
+        path = getattr(X, "filename", None)
+        held = getattr(X, "_mmap", None)
+        if (
+            path is None
+            or held is None
+            or X.ndim != 2
+            or not X.size
+            or not X.flags.c_contiguous
+            or X.dtype not in (np.float16, np.float32, np.float64)
+            or not X.dtype.isnative
+            or X.mode == "c"
+            or "joblib_memmapping_folder" in os.fspath(path)  # gone with its workers
+            or not os.path.isfile(path)
+        ):
+            return None
+        # the offset of a map is that of the array it is a part of
+        begin = X.offset - X.offset % ALLOCATIONGRANULARITY
+        offset = begin + X.ctypes.data - np.frombuffer(held, np.uint8).ctypes.data
+        return cls(path, int(offset), X.shape, X.dtype)
 
     @property
     def row_bytes(self):

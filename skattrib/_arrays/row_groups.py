@@ -17,6 +17,7 @@ class RowGroup(RowFile):
         super().__init__(path)
         self.group, self.column, self.n, self.width = group, column, n, width
         self.dtype, self.before = np.dtype(dtype), before
+        self.together = n
 
     def read(self, first, out):
         """Rows from `first` on, into all of `out`."""

@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from .._arrays.row_blocks import block_height, blocks_of, read_together
 from ._crammer_singer import LANES, Problem
 from .duals import aligned_zeros
 
 # rows of a block at most: their duals are copied
 MOST_ROWS = 2**16
+# runs of consecutive rows that a block is made of, unless more are decoded together
+RUNS = 64
 
 
 class HeldRows:
@@ -14,21 +17,41 @@ class HeldRows:
 
     def __init__(self, X):
         self.X = X
-        self.most = min(X.height(), MOST_ROWS)
+        self.most = min(block_height(X), MOST_ROWS)
+        self.run = min(max(1, self.most // RUNS, read_together(X)), self.most)
         self.ids = np.empty(0, dtype=np.int32)
         self.x = None
 
     def pieces(self, rows):
-        """Rows in blocks, those first whose first row comes first; each in the given order."""
+        """Rows in blocks of runs of consecutive ones, in the order in which runs first come.
+
+        What is in a block together changes from sweep to sweep: sweeps over the same blocks again
+        and again converge many times as slowly where rows are alike.
+        """
         if len(rows) <= self.most:
             return [rows]
-        edges = np.sort(rows)[:: self.most]
-        block = np.searchsorted(edges, rows, side="right") - 1
+        _, first, run, size = np.unique(
+            rows // self.run,
+            return_index=True,
+            return_inverse=True,
+            return_counts=True,
+        )
+        order = np.argsort(first)
+        block = np.empty(len(order), dtype=np.intp)
+        block[order] = self._blocks(size[order])
+        block = block[run]
         order = np.argsort(block, kind="stable")
-        parts = np.split(rows[order], np.searchsorted(block[order], np.arange(1, len(edges))))
-        first = np.full(len(edges), len(rows))
-        np.minimum.at(first, block, np.arange(len(rows)))
-        return [parts[k] for k in np.argsort(first)]
+        return np.split(rows[order], np.flatnonzero(np.diff(block[order])) + 1)
+
+    def _blocks(self, sizes):
+        """The number of the block of each run, of which blocks hold as many as they can."""
+        ends, number, out = np.cumsum(sizes), 0, np.empty(len(sizes), dtype=np.intp)
+        begin = done = 0
+        while begin < len(sizes):
+            end = int(np.searchsorted(ends, done + self.most, side="right"))
+            out[begin:end] = number
+            begin, done, number = end, ends[end - 1], number + 1
+        return out
 
     def local(self, rows):
         """Places of rows, in any order, in the block that has them, which is read if need be."""
@@ -189,5 +212,5 @@ class BlockedKernels:
     def norms(self, probe, norms, keys):
         """See `Problem`."""
         X = self.held.X
-        for part in X.batches():
+        for part in blocks_of(X):
             self._bare(X[part], self.y[part]).norms(probe, norms[part], keys[part])

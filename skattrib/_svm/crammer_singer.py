@@ -33,8 +33,8 @@ EASY, EASY_MANY = 20.0, 200.0
 FIRST, HANDOVER, A_DECADE = 0.4, 3e-3, 10
 
 # sweeps that it is given before the second takes over, and after the second has given up; easy
-# sparse rows are swept for far less than a Newton step on as many features costs
-PATIENCE, PATIENCE_MANY, PATIENCE_SPARSE = 100, 300, 600
+# sparse rows of so many features are swept for far less than a Newton step on these costs
+PATIENCE, PATIENCE_MANY, PATIENCE_SPARSE, SPARSE_WIDTH = 100, 300, 600, 1000
 
 # hard problems: it goes on from an easier one while so many sweeps make the gap so much smaller
 BOUT, PACE = 10, 0.6
@@ -141,13 +141,13 @@ def crammer_singer(
     its duals and of the highest scores, which are chosen anew whenever all are scored; that is
     done by as many threads as BLAS may use, and their number changes no bit of the ascent. The
     difficulty is C mean ||x||^2: beyond about 20 (200 with more than 128 classes), or when ascent
-    has not converged in 100 sweeps (300; 600 of sparse rows), the second engine takes over,
-    proximal point steps on the dual solved by a semismooth Newton method. Beyond 20 ascent leads
-    up to it: at a C as easy as that, and from there at C while the gap falls fast. Where rows are
-    at most half as many as features they are hardly ever dependent, and ascent goes first at any
-    difficulty; should it stall, dense ones are replaced by square ones with the same inner
-    products (QR, a copy of at most half the size of X) for the Newton steps, whose duals are
-    certified on the given rows. float32 rows, and sparse ones unless `dual_init` is given, are
+    has not converged in 100 sweeps (300; 600 of sparse rows with 1,000 features or more), the
+    second engine takes over, proximal point steps on the dual solved by a semismooth Newton method.
+    Beyond 20 ascent leads up to it: at a C as easy as that, and from there at C while the gap falls
+    fast. Where rows are at most half as many as features they are hardly ever dependent, and ascent
+    goes first at any difficulty; should it stall, dense ones are replaced by square ones with the
+    same inner products (QR, a copy of at most half the size of X) for the Newton steps, whose duals
+    are certified on the given rows. float32 rows, and sparse ones unless `dual_init` is given, are
     swept in float32 until its rounding shows. Newton systems of at most 4,096 unknowns may be
     factorized, others are solved by preconditioned conjugate gradients. The choice depends on the
     problem alone, never on time.
@@ -334,7 +334,8 @@ def _search(search, W, tol, max_iter, seed, verbose, engine):
     hard = engine == "proximal"
     if engine == "auto":
         hard = search.difficulty > easy and (search.cold or W is not None)
-    if sp.issparse(search.X) and search.difficulty <= easy:
+    many_features = search.X.shape[1] >= SPARSE_WIDTH
+    if sp.issparse(search.X) and many_features and search.difficulty <= easy:
         patience = PATIENCE_SPARSE
     easier = search.difficulty <= FIRST * search.X.shape[1] or is_wide(search)
     first = engine == "auto" and hard and easier

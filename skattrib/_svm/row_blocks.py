@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from .._arrays.row_blocks import in_files
+from .._arrays.row_blocks import block_height, in_files
 
 # rows are kept converted up to this share of X, and converted when needed, so many numbers or at
 # least rows at a time, beyond
@@ -23,7 +23,7 @@ class RowBlocks:
         # a small X in full
         most = KEPT * (X.size + 2**18)
         if in_files(X):
-            most = min(most, X.shape[1] * X.height(8))
+            most = min(most, X.shape[1] * block_height(X, 8))
         if kept is None and (sp.issparse(X) or len(rows) * self.width <= most):
             self.kept = self._block(rows)
 

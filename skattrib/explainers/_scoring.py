@@ -10,7 +10,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from .._arrays import batches, full, products, row_batches
 from .._arrays.checks import check_plain
 from .._arrays.outputs import label_directions
-from .._arrays.row_blocks import in_files
+from .._arrays.row_blocks import in_files, maps_a_file_of
 from ._scoring_kernels import repeat, scatter, update_top
 
 # a block is at most this many test rows x training rows: it stays in the second-level cache
@@ -326,7 +326,7 @@ def check_out(out, shape, read):
         raise ValueError("out must be writeable and in C order")
     parts = [part.data if sp.issparse(part) else part for part in read]
     if any(
-        part.in_file_of(out)
+        maps_a_file_of(part, out)
         if in_files(part)
         else isinstance(part, np.ndarray) and np.may_share_memory(out, part)
         for part in parts

@@ -25,7 +25,7 @@ from .._arrays.checks import (
     index_ids,
     plain_array,
 )
-from .._arrays.row_blocks import in_files, on_disk
+from .._arrays.row_blocks import in_files, on_disk, survey
 
 __all__ = [
     "BaseComposition",
@@ -165,7 +165,7 @@ def _mapped(estimator, X):
 def _check_size(estimator, X):
     """Refuses rows whose squares overflow: no attribution would be finite."""
     if in_files(X):
-        largest = X.survey()
+        largest = survey(X)
     else:
         values = X.data if sp.issparse(X) else X
         largest = max(values.max(initial=0), -values.min(initial=0))
