@@ -34,7 +34,7 @@ FLOORS = {
     "_svm.duals": 1,
     "_svm.screening": 0,
     "_svm.blocked": 2,
-    "_svm.row_blocks": 0,
+    "_svm.selected_rows": 0,
     "_svm.factors": 1,
     "_svm.newton_system": 2,
     "_svm.problem": 2.5,

@@ -18,7 +18,7 @@ import numpy as np
 
 from ._crammer_singer import LANES, proximal_slope, proximal_step
 from .newton_system import Kept, NewtonSystem
-from .row_blocks import RowBlocks
+from .selected_rows import SelectedRows
 
 # rows with less slack than this, in units of the margin, take part in a step from the start; in
 # later steps those with less than twice what scores moved by in the one before
@@ -57,7 +57,7 @@ class Step:
         self.kept = kept
         self.search, self.rho, self.W, self.at_zero = search, rho, W, at_zero
         self.K = search.K
-        self.rows = RowBlocks(search.X, search.bias, rows)
+        self.rows = SelectedRows(search.X, search.bias, rows)
         self._start(rows, self.rows)
         # what all the other rows contribute
         self.rest = search.augmented() + self.rows.weights(self.held, self.K, self.classes)
@@ -82,7 +82,7 @@ class Step:
 
     def extend(self, rows):
         """Lets more rows move."""
-        more = RowBlocks(self.search.X, self.search.bias, rows)
+        more = SelectedRows(self.search.X, self.search.bias, rows)
         classes = None
         if self.K > CLASSES:
             classes = self.search.duals.candidates(rows, more, self.W, self.classes.shape[1])
