@@ -11,6 +11,7 @@
 #define MOST_CLASSES 40
 #define PADDED 64
 #define BLOCK 32
+#define LISTED 16 /* classes on a list at most */
 
 static uint64_t state = 88172645463325252u;
 
@@ -22,16 +23,17 @@ static double uniform(void)
     return (double)(state >> 11) / 9007199254740992.0 - 0.5;
 }
 
-/* kinds of problems: the types of X and of the duals, dense or CSR, few or many classes */
+/* kinds of problems: the types of X and of the duals, dense or CSR, few or many classes; the latter,
+ * if dense, are swept by turns over all classes and those on lists */
 static void solve(const cs_kernels *kernels, int number)
 {
     const int single = number & 1, csr = number >> 1 & 1, K = number >> 2 & 1 ? 3 + number : 20 + number;
-    const int types = single ? CS_FDD : CS_DDD, narrow = K <= CS_LANES;
+    const int types = single ? CS_FDD : CS_DDD, narrow = K <= CS_LANES, listed = !narrow && !csr;
     const int stride = csr ? (narrow ? CS_LANES : PADDED) : CS_LANES;
     static double x[ROWS * FEATURES], w[PADDED * PADDED], b[PADDED], cap[ROWS], step[ROWS];
     static double margin[2 * CS_LANES * CS_LANES], beta[ROWS * PADDED];
     static double scratch[PADDED * (3 + 2 * BLOCK) + BLOCK * (BLOCK + CS_LANES) + 256 * CS_LANES];
-    static float x32[ROWS * FEATURES], slack[ROWS];
+    static float x32[ROWS * FEATURES], slack[ROWS], beyond[ROWS];
     static int32_t y[ROWS], rows[ROWS], kept[ROWS], indices[ROWS * FEATURES], count[ROWS];
     static int32_t room[ROWS], classes[ROWS * PADDED], scratch_class[PADDED * (1 + BLOCK)];
     static int64_t indptr[ROWS + 1], start[ROWS];
@@ -95,8 +97,15 @@ static void solve(const cs_kernels *kernels, int number)
     if (cs_scratch(&p) > (int64_t)(sizeof(scratch) / sizeof(*scratch))) abort();
     for (sweep = 0; sweep < 1000; sweep++) {
         int64_t n_kept = 0;
-        kernels->epoch[types](&p, rows, ROWS, kept, &n_kept, &gap);
+        if (listed && sweep % 10 == 0) {
+            for (i = 0; i < ROWS; i++) room[i] = LISTED;
+            kernels->score[types](&p, rows, ROWS, slack, beyond, INFINITY);
+            for (i = 0; i < ROWS; i++) room[i] = PADDED;
+        }
+        (listed && sweep % 10 < 9 ? kernels->epoch_listed : kernels->epoch)[types](
+            &p, rows, ROWS, kept, &n_kept, &gap);
     }
+    if (listed) printf("%.12f ", kernels->score_listed[types](&p, rows, ROWS, slack));
     gap = kernels->score[types](&p, rows, ROWS, slack, NULL, 0);
     kernels->alphas[types](&p, rows, ROWS, alpha);
     printf("%d %.12f", number, gap);
@@ -109,10 +118,11 @@ static void solve(const cs_kernels *kernels, int number)
     printf("\n");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    const cs_kernels *kernels = cs_select("");
+    const cs_kernels *kernels = cs_select(argc > 1 ? argv[1] : "");
     int number;
+    if (kernels == NULL) return 1;
     fprintf(stderr, "%s\n", kernels->name);
     for (number = 0; number < 20; number++) solve(kernels, number);
     return 0;

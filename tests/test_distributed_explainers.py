@@ -1,6 +1,7 @@
 """Explainers of rows on a cluster say what those of one machine say of the same rows."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ import joblib
 from distributed import Client, LocalCluster
 
 from skattrib import distributed
-from skattrib.distributed import _candidates, _cluster
+from skattrib._arrays import total_variance
+from skattrib._softmax.loss import SoftmaxLoss
+from skattrib.distributed import _candidates, _cluster, _loss, _removals, _rows
 from skattrib.distributed._rows import keys_of
 
 X, y = load_digits(return_X_y=True)
@@ -41,7 +44,7 @@ EXPLAINERS = {
         {
             "C": 0.5,
             "canonical": True,
-            "tol": 1e-8,
+            "tol": 1e-9,
             "intercept_share": True,
             "sparse_output": False,
             "random_state": 0,
@@ -250,11 +253,12 @@ def test_rows_equal_to_those_of_the_solution_are_found(of):
     there, codes = np.vstack([X[::-1], X[:3] + 1e-3]), np.r_[y[::-1], y[:3]]
     used = np.array([5, 90, 91])
     losses = np.sort(_candidates.losses_of(of(X[used]), y[used], coef, np.ones(4)))
-    known = np.unique(keys_of(of(X[used]), y[used])), losses, 1e-10, (coef, np.ones(4))
+    marks = np.unique(keys_of(of(X[used]), y[used])), losses, 1e-10
     candidates = np.zeros(len(there), dtype=bool)
     candidates[359 - 91] = True
-    found = _candidates.rows_with(
-        of(there), codes, np.ones(len(there)), known, np.packbits(candidates)
+    head = coef, np.ones(4), 0.0, marks
+    *_, found = _candidates.lost_by(
+        of(there), codes, np.ones(len(there)), head, np.packbits(candidates)
     )
     # row 200 is equal to row 5
     assert_array_equal(found, [359 - 200, 359 - 90, 359 - 5])
@@ -308,6 +312,71 @@ def test_refits_through_the_dask_backend_of_joblib(client):
     assert_array_equal(there.coef_, explainer.coef_)
 
 
+GROUPS = [5, [200, 5], 7, list(range(150)), 40, [300, 301, 302], 90]
+
+
+@pytest.mark.parametrize("name", ["DualView", "DualView-C"])
+def test_rows_are_left_out_of_dual_view_as_on_one_machine(monkeypatch, fitted, name):
+    monkeypatch.setattr(_removals, "WAVE", 4)
+    there, here = fitted(name)
+    groups = [*GROUPS, int(np.setdiff1d(np.arange(360), here.support_)[0]), here.support_[:-3]]
+    options = {"rows": groups, "target": 1, "return_bound": True}
+    expected, reach = here.leave_one_out(query, X, y, weight, **options)
+    found, bounds = there.leave_one_out(query, **options)
+    assert (np.abs(found - expected) <= bounds + reach).all()
+    assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+    assert_array_equal(found == 0, expected == 0)
+    assert (found == 0).all(axis=0).any() and (bounds < 0.03).all()
+    again = there.leave_one_out(
+        da.from_array(query, chunks=(4, -1)), rows(), da.from_array(y, chunks=90), weight, **options
+    )
+    for one, other in zip(again, (found, bounds), strict=True):
+        assert isinstance(one, da.Array)
+        assert_allclose(one.compute(), other, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["Influence", "Influence-cg"])
+def test_rows_are_left_out_of_influence_as_on_one_machine(fitted, name):
+    there, here = fitted(name)
+    group, given = np.arange(90, 140), (rows(), y, weight)
+    if name == "Influence-cg":
+        test, given = query, ()
+    else:
+        test = da.from_array(query, chunks=(4, -1))
+    expected = here.group_effect(query, group, 1)
+    same(np.asarray(there.group_effect(test, group, 1)), expected)
+    expected = here.leave_one_out(query, X, y, weight, rows=[5, group])
+    same(np.asarray(there.leave_one_out(test, *given, rows=[5, group])), expected)
+    with pytest.raises(ValueError, match="no row of positive weight"):
+        there.group_effect(query, np.flatnonzero(weight))
+
+
+def test_losses_by_heads_that_differ_little_from_one():
+    rng = np.random.default_rng(0)
+    coef, intercept = rng.normal(size=(4, X.shape[1])), rng.normal(size=4)
+    heads = [
+        (coef + scale * rng.normal(size=coef.shape), intercept + scale * rng.normal(size=4))
+        for scale in (0.0, 0.1, 2.0)
+    ]
+    reach = [_removals.reach_of(one, (coef, intercept)) for one in heads]
+    mask = np.arange(360) % 7 == 0
+    known = (coef, intercept), heads, reach
+    lost, found = _removals.lost_by_each(X, y, weight, known, np.packbits(mask))
+    losses = np.array([_candidates.losses_of(X, y, *one) for one in heads]) * ~mask
+    losses = np.maximum(losses, 0) * (weight > 0)
+    assert_allclose(lost, losses @ weight)
+    assert_array_equal(found, np.flatnonzero(losses.any(axis=0)))
+
+
+def test_candidates_without_weight_have_a_head_of_zeros():
+    there = distributed.DualViewExplainer(warm_start=True, random_state=0).fit(rows(), y)
+    left = np.ones(360)
+    left[there.support_] = 0.0
+    there.fit(rows(), y, left)
+    assert there.dual_gap_ <= there.tol
+    assert left[there.support_].min() == 1
+
+
 def refused(error, match, X=None, y=y, name="DualViewExplainer", weights=None, **parameters):
     explainer = getattr(distributed, name)(**parameters)
     weights = () if weights is None else (weights,)
@@ -350,6 +419,30 @@ def test_unfit_training_rows_are_refused():
         refused(ValueError, r"360 of 360 rows are candidates.* beyond the 97\.66 kiB")
 
 
+def test_candidates_that_outgrow_the_memory_are_refused_with_the_numbers(monkeypatch):
+    monkeypatch.setattr(_candidates, "FEWEST", 60)
+    told = (
+        r"(?P<n>\d+) of 360 rows are candidates .*takes (?P<need>[\d.]+) kiB in this process, "
+        r"beyond the 97\.66 kiB .*raise skattrib\.candidate-memory .*features to fewer.*raise C"
+    )
+    there = distributed.DualViewExplainer(random_state=0)
+    with dask.config.set({"skattrib.candidate-memory": "100 kB"}):
+        with pytest.raises(ValueError, match=told) as refusal:
+            there.fit(rows(), y)
+        found = re.search(told, str(refusal.value))
+        # rows of 22 features, twice, and 300 bytes
+        assert_allclose(
+            float(found["need"]), int(found["n"]) * (2 * 8 * 22 + 300) / 1024, atol=0.01
+        )
+        assert 150 < int(found["n"]) < 360
+    assert there.fit(rows(), y).dual_gap_ <= there.tol
+    with (
+        dask.config.set({"skattrib.candidate-memory": "20 kB"}),
+        pytest.raises(ValueError, match="of 360 rows are candidates"),
+    ):
+        there.leave_one_out(query, rows=[5])
+
+
 def same_part(part):
     return part
 
@@ -382,6 +475,59 @@ def test_sparse_chunks(monkeypatch, name):
     if hasattr(here, "support_vectors_"):
         assert_array_equal(there.support_vectors_.compute().toarray(), few[here.support_].toarray())
     assert there.score(chunks, y) == here.score(few, y)
+
+
+# each chunk lacks classes, one has no rows, and one no weight
+BY_CLASS = np.argsort(y, kind="stable")
+NO_WEIGHT = np.where((np.arange(360) < 100) | (np.arange(360) >= 230), weight[BY_CLASS], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("DualView", np.asarray),
+        ("DualView", sparse.csr_array),
+        ("Representer", sparse.csr_array),
+        ("Influence", np.asarray),
+    ],
+)
+def test_a_chunk_without_weight(monkeypatch, name, of):
+    monkeypatch.setattr(_candidates, "FEWEST", 60)
+    kind, parameters = EXPLAINERS[name]
+    labels, chunks = y[BY_CLASS], rows(X[BY_CLASS])
+    if of is sparse.csr_array:
+        chunks = chunks.map_blocks(of, **SPARSE)
+    there = getattr(distributed, kind)(**parameters).fit(chunks, labels, NO_WEIGHT)
+    here = getattr(skattrib, kind)(**parameters).fit(of(X[BY_CLASS]), labels, NO_WEIGHT)
+    assert_allclose(there.C_, here.C_)
+    same(there.attribute(of(query)), here.attribute(of(query)))
+    same(there.self_influence_.compute(), here.self_influence_)
+
+
+@pytest.mark.parametrize("of", [np.asarray, sparse.csr_array])
+def test_moments_of_parts_are_those_of_all_rows(of):
+    rng = np.random.default_rng(0)
+    # wide rows are summed 64 at a time
+    values, weights = rng.normal(size=(200, 9000)) + 1, rng.random(200)
+    weights[64:128] = 0.0
+    codes = np.zeros(200, dtype=int)
+    parts = [
+        _rows._moments(of(values[part]), codes[part], weights[part])
+        for part in (slice(0, 150), slice(0, 0), slice(70, 120), slice(150, 200))
+    ]
+    weight, mean, variance, square = _rows._joined(parts)
+    assert_allclose(weight, weights.sum())
+    assert_allclose(mean, np.average(values, weights=weights, axis=0), atol=1e-12)
+    assert_allclose(variance, total_variance(of(values), weights))
+    assert_allclose(square, np.average(np.sum(values**2, axis=1), weights=weights))
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_memory_held_before_is_no_target(monkeypatch):
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, np.inf, dtype))
+    loss = SoftmaxLoss(X[:0], np.zeros((0, 4)), np.zeros(0), np.ones(X.shape[1]), False)
+    message = loss, np.zeros((4, X.shape[1]))
+    assert (_loss.probabilities_at(X, y, np.zeros(360), message) == 0.25).all()
 
 
 @pytest.mark.parametrize("name", ["DualView-C", "Representer", "Influence", "dot"])
@@ -443,9 +589,14 @@ def test_unfit_calls_are_refused(fitted):
         conjugate.top_k(test, 3)
     with pytest.raises(AttributeError, match="cholesky"):
         _ = conjugate.self_influence_
-    for name in ("leave_one_out", "group_effect"):
-        with pytest.raises(AttributeError, match=r"fit skattrib\.InfluenceExplainer"):
-            getattr(conjugate, name)
+    with pytest.raises(ValueError, match=r"0\.\.359"):
+        dual.leave_one_out(query, rows=[360])
+    with pytest.raises(ValueError, match="tol == 0"):
+        dual.leave_one_out(query, tol=0)
+    with pytest.raises(ValueError, match="no row of positive weight"):
+        dual.leave_one_out(query, rows=[np.arange(360)])
+    with pytest.raises(ValueError, match="the 360 rows of 22 features given to fit, got 100"):
+        dual.leave_one_out(query, rows(chunks=None), y[:100])
     scarce = np.bincount(y).min()
     with pytest.raises(ValueError, match="training rows, and same_class"):
         dask.compute(

@@ -77,7 +77,7 @@ def kill_a_worker(client, seconds=0.0):
 
 @pytest.mark.parametrize(
     ("name", "module", "passes"),
-    [("DualViewExplainer", _candidates, (2, 4)), ("InfluenceExplainer", _loss, (4,))],
+    [("DualViewExplainer", _candidates, (2, 3)), ("InfluenceExplainer", _loss, (4,))],
 )
 def test_a_worker_killed_in_mid_fit_changes_no_bit(client, monkeypatch, name, module, passes):
     monkeypatch.setattr(_candidates, "FEWEST", 60)
@@ -175,6 +175,16 @@ def test_a_cluster_of_paused_workers_is_named(alone):
     with (
         dask.config.set(IMPATIENT),
         pytest.raises(RuntimeError, match=r"nothing for 1 s .*; 1 of its 1 workers are paused"),
+    ):
+        explainer.top_k(X[:3])
+
+
+def test_a_cluster_whose_workers_are_free_but_take_nothing_is_named(alone):
+    explainer = distributed.SimilarityExplainer().fit(rows(), y)
+    with (
+        dask.config.set(IMPATIENT),
+        dask.annotate(resources={"GPU": 1}),  # which no worker has
+        pytest.raises(RuntimeError, match=r"nothing for 1 s .*1 workers none is paused.*annotate"),
     ):
         explainer.top_k(X[:3])
 

@@ -19,11 +19,11 @@ from test_solvers import (
 )
 
 from skattrib._svm import crammer_singer as solver
-from skattrib._svm import factors, newton_system, proximal, row_blocks
+from skattrib._svm import factors, newton_system, proximal, selected_rows
 from skattrib._svm.crammer_singer import crammer_singer, crammer_singer_path
 from skattrib._svm.search import Search
 
-MODULES = [proximal, newton_system, factors, row_blocks]
+MODULES = [proximal, newton_system, factors, selected_rows]
 
 
 def solve(data, C, engine, tol=None, max_iter=3000, seed=1, dual_init=None, canonical=False):
@@ -151,7 +151,7 @@ def test_factors_follow_their_rows(by_edges, listed, sparse_rows, monkeypatch):
     rng = np.random.default_rng(0)
     n, d, K, width = 30, 4, 7, 5
     X = rng.normal(size=(n, d))
-    rows = row_blocks.RowBlocks(sparse.csr_array(X) if sparse_rows else X, True, np.arange(n))
+    rows = selected_rows.SelectedRows(sparse.csr_array(X) if sparse_rows else X, True, np.arange(n))
     phi = np.column_stack([X, np.ones(n)])
     scale = rng.uniform(0.1, 3.0, n)
     classes = np.array([rng.permutation(K)[:width] for _ in range(n)]) if listed else None
@@ -186,7 +186,7 @@ def test_factors_are_rounded_only_where_that_is_harmless(fewest, largest, monkey
     """In float32 for many edges and an H near enough to I, unless exact ones are asked for."""
     monkeypatch.setattr(factors, "FEWEST_SINGLE", fewest)
     rng = np.random.default_rng(0)
-    rows = row_blocks.RowBlocks(rng.normal(size=(30, 4)), 0.0, np.arange(30))
+    rows = selected_rows.SelectedRows(rng.normal(size=(30, 4)), 0.0, np.arange(30))
     free, scale = rng.random((30, 3)) < 0.7, rng.uniform(0.1, largest, 30)
     G, found = rng.normal(size=(3, 4)), []
     for exact in (True, False):

@@ -256,6 +256,10 @@ class SoftmaxLoss:
         """Sum of the weights, and how many are not 0."""
         return self.s.sum(), np.count_nonzero(self.s)
 
+    def class_weights(self):
+        """Sum of the weights of each class, by the targets."""
+        return self.s @ self.q
+
     def hessian(self, damping=0.0):
         """H on logits up to a common shift, in the basis of `contrasts`, ((K-1) D, (K-1) D)."""
         K, D = self.shape

@@ -96,20 +96,20 @@ def self_influence(inverse, residuals):
 
 def check_removable(groups, loss, damping=0.0):
     """Refuses checked groups without one of which the head has no minimum."""
+    with_all, free = loss.class_weights() > 0, (loss.penalty == 0).any()
     for group in groups:
-        left = loss.s > 0
-        left[group] = False
+        reduced = loss.without(group)
+        left = reduced.class_weights() > 0
         if not left.any():
             raise ValueError("no row of positive weight would be left")
-        free = (loss.penalty == 0).any()
-        if free and ((loss.s @ loss.q > 0) > ((loss.s * left) @ loss.q > 0)).any():
+        if free and (with_all > left).any():
             raise ValueError(
                 "removing these rows leaves a class without rows, and a head that is not fully "
                 f"penalized has no minimum then: {group[:5].tolist()}"
             )
         if loss.penalty[0] == 0:
             try:
-                check_determined(loss.without(group), damping)
+                check_determined(reduced, damping)
             except la.LinAlgError as error:
                 raise ValueError(
                     "nothing determines the head without these rows: give damping > 0, or a "

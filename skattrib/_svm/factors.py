@@ -11,7 +11,7 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from scipy.linalg.blas import get_blas_funcs
 
-from .row_blocks import listed
+from .selected_rows import listed
 
 # a factor follows changes of up to so many edges for each of its rows
 LARGEST_BORDER, LARGEST_UPDATE = 0.25, 0.1

@@ -8,7 +8,7 @@ from scipy.linalg.lapack import strtri
 
 from .._arrays.conjugate_gradients import conjugate_gradients
 from .factors import EdgeFactor, Edges, WeightFactor
-from .row_blocks import RowBlocks
+from .selected_rows import SelectedRows
 
 # Newton systems are factorized up to this many unknowns, always up to fewer, and solved by
 # conjugate gradients beyond
@@ -171,7 +171,7 @@ class NewtonSystem:
             diagonal = np.ones((K, width))
             for part, block in self.rows.blocks():
                 square = block.multiply(block) if sp.issparse(block) else block**2
-                own = RowBlocks(self.rows.X, self.rows.bias, self.rows.rows[part], square)
+                own = SelectedRows(self.rows.X, self.rows.bias, self.rows.rows[part], square)
                 classes = None if self.classes is None else self.classes[part]
                 w = self.scale[part] * share[part]
                 diagonal += own.weights(self.free[part] * w[:, None], K, classes)

@@ -16,9 +16,9 @@ Lasso problems", SIAM J. Optim. 2018.
 
 import numpy as np
 
-from ._crammer_singer import proximal_slope, proximal_step
+from ._crammer_singer import LANES, proximal_slope, proximal_step
 from .newton_system import Kept, NewtonSystem
-from .row_blocks import RowBlocks
+from .selected_rows import SelectedRows
 
 # rows with less slack than this, in units of the margin, take part in a step from the start; in
 # later steps those with less than twice what scores moved by in the one before
@@ -27,6 +27,10 @@ NEAR = 0.5
 # a step ends when 1/2 ||W - W(b)||^2 is so many times its proximal term; the last one goes on
 LOOSE, TIGHTEST, CLOSEST = 3.0, 1e-4, 1e-9
 LONGEST_STEP = 200
+
+# the first rho, in units of margin / sqrt(C mean ||x||^2); rows of many classes are open on more of
+# them, and the more so the larger rho is
+FIRST_RHO, FIRST_RHO_MANY = 5.0, 0.5
 
 # the search ends after so many steps in a row that leave the gap above 0.7 of the best; failed ones
 # count as three
@@ -53,7 +57,7 @@ class Step:
         self.kept = kept
         self.search, self.rho, self.W, self.at_zero = search, rho, W, at_zero
         self.K = search.K
-        self.rows = RowBlocks(search.X, search.bias, rows)
+        self.rows = SelectedRows(search.X, search.bias, rows)
         self._start(rows, self.rows)
         # what all the other rows contribute
         self.rest = search.augmented() + self.rows.weights(self.held, self.K, self.classes)
@@ -78,7 +82,7 @@ class Step:
 
     def extend(self, rows):
         """Lets more rows move."""
-        more = RowBlocks(self.search.X, self.search.bias, rows)
+        more = SelectedRows(self.search.X, self.search.bias, rows)
         classes = None
         if self.K > CLASSES:
             classes = self.search.duals.candidates(rows, more, self.W, self.classes.shape[1])
@@ -227,8 +231,9 @@ class Centre:
 class Schedule:
     """How the next step is taken, from how the last one went."""
 
-    def __init__(self, difficulty, gap):
-        self.rho = min(1.0, 5.0 / np.sqrt(difficulty))
+    def __init__(self, difficulty, n_classes, gap):
+        first = FIRST_RHO if n_classes <= LANES else FIRST_RHO_MANY
+        self.rho = min(1.0, first / np.sqrt(difficulty))
         self.loose, self.near, self.best, self.stalled = LOOSE, NEAR, gap, 0
 
     def follow(self, met, n_newton, moved, gap):
@@ -256,7 +261,7 @@ def proximal_point(search, W, tol, max_iter, verbose):
     if search.certify() <= tol * search.objective:
         return 0
     centre, kept, work = Centre(search, W), Kept(exact=False), 0
-    plan = Schedule(search.difficulty, centre.gap)
+    plan = Schedule(search.difficulty, search.K, centre.gap)
     while work < max_iter and plan.stalled < MOST_STALLED and np.isfinite(centre.gap):
         inside = np.flatnonzero(centre.slack < plan.near)
         kept.renew()

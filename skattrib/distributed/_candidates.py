@@ -11,17 +11,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
 
 from .._arrays import batches, squared_norms
-from .._svm.crammer_singer import crammer_singer
+from .._svm.crammer_singer import CrammerSingerResult, crammer_singer
 from ._cluster import candidate_memory, gather, share
 from ._rows import keys_of
 
 # the first rough solution is one of this share of the rows, of so many at least: it says which
 # others are worth fetching
-SHARE, FEWEST = 20, 10_000
-# its gap and the most sweeps for it; by how much the gap of a round is below that of the last
-ROUGH, SWEEPS, CLOSER = 1e-2, 50, 0.1
-# rows this near to a loss, in units of the margin, are fetched at first too
-NEAR = 0.2
+SHARE, FEWEST = 10, 10_000
+# its gap and the most sweeps for it
+ROUGH, SWEEPS = 1e-2, 100
+# the gap of the first round, and by how much that of a round is below that of the last
+FIRST, CLOSER = 3e-3, 0.1
+# of the sampled rows one in so many is not solved on: at them losses are those of any row. At first
+# so many rows are fetched as have duals in the sample, and some more
+HELD_OUT, MORE = 5, 1.1
 # so small a share of the candidates is no reason to solve roughly once more
 FEW = 0.01
 # each round but the last takes rows in
@@ -54,9 +57,9 @@ class Candidates:
             raise ValueError(
                 f"{n:,} of {self.training.n:,} rows are candidates for a place in the solution, "
                 f"and to solve on them takes {format_bytes(need)} in this process, beyond the "
-                f"{format_bytes(limit)} it may use: raise C, with which fewer rows have a place, "
-                "project the features to fewer, or raise skattrib.candidate-memory in dask's "
-                "configuration"
+                f"{format_bytes(limit)} it may use: raise skattrib.candidate-memory in dask's "
+                "configuration, project the features to fewer, or raise C, with which fewer rows "
+                "have a place where the classes lie apart"
             )
 
     def take_in(self, new, limit):
@@ -88,6 +91,8 @@ class Candidates:
 
 def _merged(X, more, order):
     """Rows of both in an order."""
+    if not X.shape[0]:
+        return more[order] if (np.diff(order) < 0).any() else more
     if sp.issparse(X):
         return sp.csr_array(sp.vstack([X, more], format="csr"))[order]
     place = np.empty_like(order)
@@ -123,19 +128,19 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
     elif (sample := _sample(candidates, random_state, limit)) is None:
         candidates.take_in(np.arange(training.n), limit)
     else:
-        found = _rough(training, C, sample, max_iter, options)
-        _, rows = _score(candidates, found, C, NEAR)
+        found, near = _rough(training, C, sample, max_iter, options)
+        _, rows, _ = score(candidates, found, C, near)
         if verbose:
             print(
                 f"[candidates] solved on {len(sample):,} sampled rows: {len(rows):,} of "
-                f"{training.n:,} have losses"
+                f"{training.n:,} are near enough to a loss"
             )
         candidates.take_in(rows if len(rows) else sample, limit)
     everything = len(candidates.rows) == training.n
     final = tol if canonical or everything else 0.9 * tol
-    goal = final if everything else max(ROUGH, final)
+    goal = final if everything else max(FIRST, final)
     for number in range(1, MOST_ROUNDS + 1):
-        found = _solve(
+        found = solve_candidates(
             candidates, C, goal, max_iter - work, canonical and goal <= final, W, options
         )
         work += found.n_iter
@@ -145,7 +150,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
             if options["fit_intercept"]
             else found.coef
         )
-        lost, rows = _score(candidates, found, C)
+        lost, rows, twins = score(candidates, found, C, twins=found.gap <= tol)
         inside, found.objective = found.gap * found.objective, found.objective + lost
         found.gap = (inside + lost) / found.objective
         if verbose:
@@ -157,7 +162,7 @@ def solve(training, C, *, tol, max_iter, canonical, random_state, verbose, start
         solved = found.gap <= tol
         settled = solved and not (canonical and (goal > final or len(rows)))
         if settled:
-            rows = _twins(candidates, found)
+            rows = twins
         # nothing to take in, or nothing to be had by it
         if work >= max_iter or not len(rows) and (settled or goal <= final):
             break
@@ -188,27 +193,44 @@ def _sample(candidates, random_state, limit):
 
 
 def _rough(training, C, sample, max_iter, options):
-    """What is found on a sample, each row with the weight of as many as it stands for."""
+    """(what is found on a sample, how near to a loss rows are that may have duals).
+
+    Each row has the weight of as many as it stands for. A head that follows its own rows closely
+    has few of them near a loss, and others further on the wrong side: how near is near is taken
+    from rows of the sample that it has not seen.
+    """
     X, codes, weight = training.take(sample, "fetching sampled rows")
-    share = training.weight[0] / weight.sum() if weight.any() else 0.0
+    unseen = np.arange(len(sample)) % HELD_OUT == 0
+    solved_on = np.flatnonzero(~unseen)
+    weights = weight[solved_on]
+    share = training.weight[0] / weights.sum() if weights.any() else 0.0
     if not 0 < share < np.inf:
         # none has weight: all rows have losses
-        weight, share = np.ones(X.shape[0]), 1.0
+        weights, share = np.ones(len(solved_on)), 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return crammer_singer(
-            X,
-            codes,
+        found = crammer_singer(
+            X[solved_on],
+            codes[solved_on],
             C,
-            sample_weight=share * weight,
+            sample_weight=share * weights,
             tol=ROUGH,
             max_iter=min(max_iter, SWEEPS),
             **options,
         )
+    used = np.count_nonzero(np.diff(sp.csr_array(found.dual).indptr))
+    others = np.flatnonzero(unseen & (weight > 0))
+    if not len(others):
+        return found, 0.0
+    losses = losses_of(X[others], codes[others], found.coef, found.intercept)
+    least = np.quantile(losses, max(0.0, 1.0 - MORE * used / np.count_nonzero(weights)))
+    return found, max(0.0, -least)
 
 
-def _solve(candidates, C, tol, max_iter, canonical, W, options):
+def solve_candidates(candidates, C, tol, max_iter, canonical, W, options):
     """What is found on the candidates, from their duals."""
+    if not candidates.weight.any():
+        return _nothing(candidates, options["n_classes"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return crammer_singer(
@@ -225,32 +247,47 @@ def _solve(candidates, C, tol, max_iter, canonical, W, options):
         )
 
 
-def _score(candidates, found, C, near=0.0):
-    """(loss of the rows that are no candidates, those of them that have any, or nearly)."""
-    training = candidates.training
-    head = share((found.coef, found.intercept, near))
-    tasks = training.each(lost_by, head, own=candidates.masks())
-    parts = gather(tasks, "scoring all rows")
-    rows = [part[1] + start for part, start in zip(parts, training.starts, strict=True)]
-    return C * fsum(part[0] for part in parts), np.concatenate(rows)
+def _nothing(candidates, K):
+    """A head of zeros, which all other rows have losses of."""
+    none = sp.csr_array((len(candidates.rows), K))
+    coef, intercept = np.zeros((K, candidates.training.d)), np.zeros(K)
+    return CrammerSingerResult(none, coef, intercept, 0.0, 0.0, 1, True, 0.0)
 
 
-def _twins(candidates, found):
-    """Rows equal to a candidate that has duals, of which they are to have their share."""
+def score(candidates, found, C, near=0.0, twins=False):
+    """Of the rows that are no candidates: (loss, which have any or nearly, `twins` or none).
+
+    These are equal to a candidate that has duals, of which they are to have their share.
+    """
     training = candidates.training
+    head = share((found.coef, found.intercept, near, _marks(candidates, found) if twins else None))
+    parts = gather(training.each(lost_by, head, own=candidates.masks()), "scoring all rows")
+    rows = [
+        np.concatenate(
+            [part[k] + start for part, start in zip(parts, training.starts, strict=True)]
+        )
+        for k in (1, 2)
+    ]
+    return C * fsum(part[0] for part in parts), *rows
+
+
+def _marks(candidates, found):
+    """What tells rows equal to a candidate that has duals: (keys, losses, how far these are off).
+
+    None where there is no such candidate, or no other row.
+    """
     used = np.flatnonzero(np.diff(sp.csr_array(candidates.dual).indptr))
-    if len(candidates.rows) == training.n or not len(used):
-        return np.empty(0, dtype=np.int64)
-    X, codes = candidates.X[used], candidates.codes[used]
-    head = found.coef, found.intercept
-    largest = np.sqrt(squared_norms(X, 1.0).max()) * np.abs(found.coef).sum(axis=1).max()
-    off = ROUNDING * (1.0 + largest + np.abs(found.intercept).max())
-    losses = np.sort(losses_of(X, codes, *head))
-    known = share((np.unique(keys_of(X, codes)), losses, off, head))
-    tasks = training.each(rows_with, known, own=candidates.masks())
-    parts = gather(tasks, "looking for rows equal to those of the solution")
-    rows = [part + start for part, start in zip(parts, training.starts, strict=True)]
-    return np.concatenate(rows)
+    if len(candidates.rows) == candidates.training.n or not len(used):
+        return None
+    head, largest = (found.coef, found.intercept), 0.0
+    losses, keys = np.empty(len(used)), np.empty(len(used), dtype=np.uint64)
+    for some in batches(len(used), 4096):
+        X, codes = candidates.X[used[some]], candidates.codes[used[some]]
+        losses[some], keys[some] = losses_of(X, codes, *head), keys_of(X, codes)
+        largest = max(largest, squared_norms(X, 1.0).max())
+    products = np.sqrt(largest) * np.abs(found.coef).sum(axis=1).max()
+    off = ROUNDING * (1.0 + products + np.abs(found.intercept).max())
+    return np.unique(keys), np.sort(losses), off
 
 
 def losses_of(X, codes, coef, intercept):
@@ -265,32 +302,27 @@ def losses_of(X, codes, coef, intercept):
     return loss
 
 
-def _outside(mask, weight):
+def outside(mask, weight):
     """Rows of positive weight outside the mask, some thousands at a time."""
-    outside = np.flatnonzero((np.unpackbits(mask, count=len(weight)) == 0) & (weight > 0))
-    return (outside[rows] for rows in batches(len(outside), 4096))
+    rest = np.flatnonzero((np.unpackbits(mask, count=len(weight)) == 0) & (weight > 0))
+    return (rest[rows] for rows in batches(len(rest), 4096))
 
 
 def lost_by(X, codes, weight, head, mask):
-    """(weighted losses of the rows outside the mask, which have any, or nearly) of a partition."""
-    coef, intercept, near = head
-    lost, close = 0.0, [np.empty(0, dtype=np.intp)]
-    for rows in _outside(mask, weight):
+    """Of the rows of a partition outside the mask: (weighted loss, which have any, twins)."""
+    coef, intercept, near, marks = head
+    lost, close, alike = 0.0, [np.empty(0, dtype=np.intp)], [np.empty(0, dtype=np.intp)]
+    for rows in outside(mask, weight):
         loss = losses_of(X[rows], codes[rows], coef, intercept)
         lost += float(weight[rows] @ np.maximum(loss, 0.0))
         close.append(rows[loss > -near])
-    return lost, np.concatenate(close)
-
-
-def rows_with(X, codes, weight, known, mask):
-    """Rows of positive weight outside the mask that have one of these keys."""
-    keys, losses, off, head = known
-    found = [np.empty(0, dtype=np.intp)]
-    for rows in _outside(mask, weight):
-        # equal rows have equal losses, and keys take longer than these
-        loss = losses_of(X[rows], codes[rows], *head)
-        place = np.searchsorted(losses, loss - off)
-        found.append(rows[losses.take(place, mode="clip") <= loss + off])
-    rows = np.concatenate(found)
-    found = keys_of(X[rows], codes[rows])
-    return rows[keys.take(np.searchsorted(keys, found), mode="clip") == found]
+        if marks is not None:
+            # equal rows have equal losses, and keys take longer than these
+            _, losses, off = marks
+            place = np.searchsorted(losses, loss - off)
+            alike.append(rows[losses.take(place, mode="clip") <= loss + off])
+    rows = np.concatenate(alike)
+    if len(rows):
+        found = keys_of(X[rows], codes[rows])
+        rows = rows[marks[0].take(np.searchsorted(marks[0], found), mode="clip") == found]
+    return lost, np.concatenate(close), rows

@@ -273,6 +273,13 @@ def _trouble(workers, patience, what):
             "again"
         )
     paused = sum(worker["status"] == "paused" for worker in workers.values())
+    if not paused:
+        return (
+            f"the cluster has done nothing {for_so_long}; of its {len(workers)} workers none is "
+            "paused, and none at a task: either the tasks ask for what no worker has "
+            "(dask.annotate), or the workers hang, of which client.get_worker_logs() may tell; "
+            "start them again (client.restart()), and fit again"
+        )
     return (
         f"the cluster has done nothing {for_so_long}; {paused} of its {len(workers)} workers are "
         "paused, for their memory is full: give X smaller chunks of rows (X.rechunk), or the "

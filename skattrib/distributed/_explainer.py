@@ -1,5 +1,7 @@
 """What explainers of rows on a cluster share: an explainer of one machine for each partition."""
 
+import operator as op
+from copy import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -34,32 +36,12 @@ class There(NamedTuple):
     light: object  # the explainer without rows, as a task
 
 
-class OnOneMachine:
-    """A method of an explainer of one machine that has no meaning on a cluster."""
-
-    def __set_name__(self, owner, name):
-        self.name = name
-
-    def __get__(self, explainer, owner):
-        """No method: says where there is one."""
-        if explainer is None:
-            return self
-        kind = owner.__name__
-        raise AttributeError(
-            f"skattrib.distributed.{kind} has no {self.name}, which solves again and again: fit "
-            f"skattrib.{kind} to rows of one machine"
-        )
-
-
 class ClusterExplainer(Lazy, BaseExplainer):
     """An explainer whose training rows are partitions of a dask array.
 
     Subclasses stand before the explainer of one machine, `_single`, and keep in `_given` what
     `fit` was given. Each partition answers for its own rows, as an explainer of that class.
     """
-
-    leave_one_out = OnOneMachine()
-    group_effect = OnOneMachine()
 
     _reads_files = False
     _single: type
@@ -112,6 +94,20 @@ class ClusterExplainer(Lazy, BaseExplainer):
             options = self._fit_class_weight, self.classes_
             self._connect(training_rows(self, *self._given, *options))
         return self._there
+
+    def _training_of(self, X_train, y_train, sample_weight):
+        """The training rows; checked anew where they are not the objects that `fit` was given."""
+        given = X_train, y_train, sample_weight
+        if all(one is None for one in given) or all(map(op.is_, given, self._given)):
+            return self._cluster.training
+        options = self._fit_class_weight, self.classes_
+        training = training_rows(copy(self), *given, *options)
+        if (training.n, training.d) != (self.n_samples_fit_, self.n_features_in_):
+            raise ValueError(
+                f"X_train and y_train must be the {self.n_samples_fit_} rows of "
+                f"{self.n_features_in_} features given to fit, got {training.n} of {training.d}"
+            )
+        return training
 
     def _kernel(self):
         raise NotImplementedError("the training rows are on a cluster")

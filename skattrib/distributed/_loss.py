@@ -1,5 +1,7 @@
 """The softmax loss of rows in partitions: each sum over rows is a sum over partitions."""
 
+from copy import copy
+
 import numpy as np
 
 from .._arrays import batches
@@ -76,6 +78,7 @@ class PartitionedLoss(SoftmaxLoss):
     def at(self, z):
         """Fixes the probabilities at which the Hessian is taken; z stands for the residuals."""
         training = self.training
+        self._point = z
         tasks = training.each(probabilities_at, share((self.light(), z)))
         self._there = hold(tasks, 8 * training.n * len(z))
         return z
@@ -118,6 +121,23 @@ class PartitionedLoss(SoftmaxLoss):
         """Sum of the weights, and how many are not 0."""
         return self.training.weight
 
+    def class_weights(self):
+        """Sum of the weights of each class."""
+        return self.training.class_weights
+
+    def without(self, rows):
+        """The loss without some rows, at the same probabilities."""
+        other = copy(self)
+        other.training, other._evaluated = self.training.without(rows), {}
+        return other
+
+    def rows(self, rows, factor=1.0):
+        """The loss of some rows alone, in this process, at the same probabilities."""
+        X, codes, weight = self.training.take(rows)
+        part = self.of(X, np.eye(self.shape[0])[codes], factor * weight)
+        part.at(part.logits(self._point))
+        return part
+
     def hessian(self, damping=0.0):
         """H on logits up to a common shift, ((K-1) D, (K-1) D)."""
         K, D = self.shape
@@ -153,7 +173,8 @@ def losses(X, codes, weight, light, q=None):
 def probabilities_at(X, codes, weight, message):
     """The probabilities of a partition's rows where theta makes their logits."""
     light, theta = message
-    out = np.empty((X.shape[0], len(theta)))
+    # numbers: they stand in for targets, too
+    out = np.zeros((X.shape[0], len(theta)))
     for rows, loss in losses(X, codes, weight, light, out):
         loss.at(loss.logits(theta))
         out[rows] = loss.probabilities

@@ -47,6 +47,13 @@ def row_values(light, method, test, *more):
     return getattr(light, method)(X)
 
 
+def removal_effects(light, test, heads, n_groups):
+    """(effects, bounds) of DualView's groups left out on test rows."""
+    X, target = test
+    V = light._check_target(X, target).as_weights(len(light.classes_))
+    return light._removal_effects(X, V, *heads, n_groups)
+
+
 def best_of(explainer, start, test, k, largest, n):
     """(values, indices) of the partition's strongest rows; index n where it has none."""
     (rows, target), own = test, explainer.n_samples_fit_

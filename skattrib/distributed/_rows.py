@@ -1,5 +1,6 @@
 """Training rows in partitions: checked, labelled and weighed where they lie."""
 
+from copy import copy
 from inspect import signature
 
 import dask.array as da
@@ -26,7 +27,7 @@ class TrainingRows:
     ----------
     classes : ndarray
     sizes, starts : (n_partitions,) rows of each partition, and where they begin
-    counts : (n_classes,) rows of each class
+    counts, class_weights : (n_classes,) rows of each class, and sums of their weights
     weight : sum of the weights, and number of rows that have any
     n, d, dtype : of all rows
     sparse : whether they are CSR
@@ -77,6 +78,17 @@ class TrainingRows:
             order = np.concatenate([here for *_, here in parts] or [rows[:0]])
             X = sp.csr_array(sp.vstack([empty, *X], format="csr"))[np.argsort(order)]
         return X, codes, weights
+
+    def without(self, rows):
+        """The same partitions, some rows with a weight of 0."""
+        other, K = copy(self), len(self.classes)
+        other.weights = list(self.weights)
+        for p, within, _ in self.split(rows):
+            other.weights[p] = task(_zeroed, self.weights[p], int(self.sizes[p]), within)
+        tasks = [task(_class_sums, K, *p) for p in zip(self.codes, other.weights, strict=True)]
+        _, other.class_weights, weighted = gather([total(tasks)], "weighing the rows left")[0]
+        other.weight = other.class_weights.sum(), int(weighted.sum())
+        return other
 
     def _at_once(self, parts):
         """The parts in groups that a worker, and the scheduler, have memory for."""
@@ -152,6 +164,7 @@ def training_rows(explainer, X, y, sample_weight=None, class_weight=None, classe
     )[0]
     rows.counts = sums[0]
     factors = _factors(class_weight, rows.classes, *sums[:2])
+    rows.class_weights = factors * sums[1]
     rows.weight = factors @ sums[1], int(sums[2][factors > 0].sum())
     if sample_weight is None and (factors == 1).all():
         rows.weights = [None] * len(rows)
@@ -189,6 +202,12 @@ def _on_rows(function, X, codes, weight, *args):
 
 def _take(X, codes, weight, rows):
     return X[rows], codes[rows], weight[rows]
+
+
+def _zeroed(weight, n, rows):
+    weight = np.ones(n) if weight is None else weight.copy()
+    weight[rows] = 0.0
+    return weight
 
 
 def _nbytes(X):

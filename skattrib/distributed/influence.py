@@ -7,11 +7,13 @@ import dask.array as da
 import numpy as np
 import scipy.linalg as la
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from .. import explainers
+from .._arrays.checks import check_group, check_groups
 from .._softmax.hessian import Cholesky
 from .._softmax.inverses import make_inverse
-from .._softmax.removals import corrected, newton_step, row_sizes, self_influence
+from .._softmax.removals import check_removable, group_step, newton_step, refits
 from ..explainers._kernels.influence import (
     InfluenceKernel,
     check_minimum,
@@ -21,11 +23,21 @@ from ..explainers._kernels.influence import (
     read_head,
     theta_of,
 )
-from ._cluster import gather, hold, share, smallest_memory, total
+from ._chunks import is_dask
+from ._cluster import gather, hold, share, smallest_memory, task, total
 from ._explainer import ClusterExplainer
+from ._influence_parts import (
+    InfluencePart,
+    leverage_of,
+    lost_outputs,
+    norms_of_terms,
+    residuals_of,
+    self_influence_of,
+)
 from ._lazy import LazySoftmax
-from ._loss import PartitionedLoss, losses
-from ._rows import training_rows
+from ._loss import PartitionedLoss
+from ._parts import named
+from ._rows import rows_of_blocks, training_rows
 
 # what is made of sums over partitions alone; others go back to single rows
 INVERSES = ("cholesky", "cg", "kfac", "ekfac", "arnoldi", "identity")
@@ -33,29 +45,6 @@ INVERSES = ("cholesky", "cg", "kfac", "ekfac", "arnoldi", "identity")
 ROUNDING = 1e-13
 # matrices of the order of H that a worker holds while they are summed
 MATRICES = 12
-
-
-class SolvedKernel(InfluenceKernel):
-    """Of test rows whose left sides were found before."""
-
-    def __init__(self, inverse, residuals, solved):
-        super().__init__(inverse, residuals)
-        self.solved = solved
-
-    def left(self, X, group, rows):
-        """Those left sides."""
-        return self.solved[rows]
-
-
-class InfluencePart(explainers.InfluenceExplainer):
-    """Of some of the training rows."""
-
-    _solved = None
-
-    def _kernel(self):
-        if self._solved is None:
-            return InfluenceKernel(self._inverse, self._residuals)
-        return SolvedKernel(self._inverse, self._residuals, self._solved)
 
 
 class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExplainer):
@@ -206,12 +195,97 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
 
     def _connect(self, training):
         if self.inverse_ == "cg" and self.__dict__.get("_conjugate") is None:
-            loss = self._light_loss
-            settings = loss.penalty, loss.fit_intercept, loss.intercept_scaling
-            loss = PartitionedLoss(training, None, *settings)
-            loss.at(self._theta)
-            self._conjugate = self._make_inverse(loss)
+            self._conjugate = self._make_inverse(self._loss_of(training))
         super()._connect(training)
+
+    def _loss_of(self, training):
+        """The loss of rows in partitions, at the head."""
+        light = self._light_loss
+        settings = light.penalty, light.fit_intercept, light.intercept_scaling
+        loss = PartitionedLoss(training, None, *settings)
+        loss.at(self._theta)
+        return loss
+
+    def group_effect(self, X, indices, target=None):
+        """See `skattrib.InfluenceExplainer`; a dask array for dask rows.
+
+        A Newton step without the group takes some tens of passes over the partitions, for all of X
+        at once.
+        """
+        test = self._test_rows(X, target, 1)
+        group = check_group(indices, self.n_samples_fit_, "indices")
+        loss = self._loss_of(self._cluster.training)
+        check_removable([group], loss, self.damping)
+        inverse = copy(self._solver())
+        inverse.loss = loss
+        return self._lost(X, test, [group_step(inverse, group)], ())
+
+    def leave_one_out(
+        self,
+        X,
+        X_train=None,
+        y_train=None,
+        sample_weight=None,
+        *,
+        rows=None,
+        target=None,
+        n_jobs=None,
+    ):
+        """What rows contribute, by really fitting the head again without them.
+
+        Parameters
+        ----------
+        X : array, CSR or dask array of shape (n_samples, n_features)
+        X_train, y_train, sample_weight : as given to `fit`
+            None: those that were given.
+        rows : sequence of ints or of int arrays, optional
+            Training rows, or groups of them to be removed together; by default each row.
+        target : as in `attribute`
+            Held fixed: the same logit weights with and without the rows.
+        n_jobs : int, optional
+            Threads of this process that wait for the cluster at once, as in joblib.
+
+        Returns
+        -------
+        ndarray, or dask array for dask rows, of shape (n_samples, len(rows))
+            Output with the rows minus output without them, in float64; both heads are minima.
+
+        Raises
+        ------
+        ValueError
+            For rows that are not training rows, and where the head without them has no minimum.
+        RuntimeError
+            When the cluster has lost its workers.
+
+        Notes
+        -----
+        Each group takes three to five Newton steps from where the head was, some tens of passes
+        over the partitions: seconds a group, so name the `rows`.
+        """
+        n = self.n_samples_fit_
+        groups = check_groups(range(n) if rows is None else rows, n)
+        test = self._test_rows(X, target, len(groups))
+        loss = self._loss_of(self._training_of(X_train, y_train, sample_weight))
+        check_removable(groups, loss)
+        steps = refits(loss, self._theta, groups, n_jobs, self.verbose)
+        return self._lost(X, test, steps, (len(groups),))
+
+    def _test_rows(self, X, target, width):
+        """Checked test rows here, (rows, target), or what `_blocks` makes of dask rows."""
+        if is_dask(X):
+            return self._blocks(X, target, width=width)
+        check_is_fitted(self, "n_samples_fit_")
+        X = self._check_rows(X)
+        return X, named(self, self._check_target(X, target))
+
+    def _lost(self, X, test, steps, width):
+        """What changes of the head do to outputs, (n_samples, *width)."""
+        if not is_dask(X):
+            return lost_outputs(self, test, steps, width)
+        _, sizes, tests = test
+        light, steps = self._cluster.light, share(steps)
+        tasks = [task(lost_outputs, light, one, steps, width) for one in tests]
+        return rows_of_blocks(tasks, sizes, width, np.float64)
 
     def _make_state(self, training):
         """(residuals, self-influence or None) of each partition."""
@@ -293,52 +367,3 @@ class InfluenceExplainer(LazySoftmax, ClusterExplainer, explainers.InfluenceExpl
         """M_i of each training row, a dask array (n_samples_fit_, n_classes, n_classes)."""
         K = len(self.classes_)
         return self._of_each(leverage_of, (K, K))
-
-
-def norms_of_terms(X, codes, weight, fit):
-    """Sum of the norms of the terms of the gradient."""
-    light, theta = fit
-    terms = [
-        np.linalg.norm(loss.at(loss.logits(theta)), axis=1) @ row_sizes(loss)
-        for _, loss in losses(X, codes, weight, light)
-    ]
-    return float(sum(terms))
-
-
-def residuals_of(X, codes, weight, fit, start):
-    """(residuals, self-influence or None) of a partition, corrected if an inverse is given."""
-    light, theta, inverse = fit
-    out, own = np.empty((X.shape[0], len(theta))), None if inverse is None else np.empty(X.shape[0])
-    for rows, loss in losses(X, codes, weight, light):
-        residuals = loss.at(loss.logits(theta))
-        if inverse is None:
-            out[rows] = residuals
-            continue
-        inverse = copy(inverse)
-        inverse.loss = loss
-        out[rows], own[rows] = corrected(inverse, residuals, start + rows.start)
-    return out, own
-
-
-def _with_losses(explainer):
-    """(rows, inverse with the loss of these rows at the head)."""
-    inverse = copy(explainer._inverse)
-    X, weight, light = inverse.loss.X, inverse.loss.s, inverse.loss
-    for rows, inverse.loss in losses(X, explainer._codes, weight, light):
-        inverse.loss.at(inverse.loss.logits(explainer._theta))
-        yield rows, inverse
-
-
-def self_influence_of(explainer, start):
-    """Self-influence of the rows of a partition."""
-    if explainer._own is not None:
-        return explainer._own
-    residuals = explainer._residuals
-    parts = [self_influence(inverse, residuals[rows]) for rows, inverse in _with_losses(explainer)]
-    return np.concatenate(parts)
-
-
-def leverage_of(explainer, start):
-    """M_i of the rows of a partition."""
-    parts = [M for _, inverse in _with_losses(explainer) for _, M in inverse.leverage()]
-    return np.concatenate(parts)

@@ -401,23 +401,33 @@ class DualViewExplainer(DualExplainer):
             return self._solve(X_train, codes, weight, self.C_, tol, **options)
 
         full, found = removals(solve, weight, groups, self._full_dual(), n_jobs, self.verbose)
-        effects = np.zeros((X.shape[0], len(groups)))
-        error = np.full(len(groups), 2 * np.sqrt(max(full.gap * full.objective, 0.0)))
+        warn_of_missed([full, *found.values()], tol)
+        effects, bounds = self._removal_effects(X, V, full, found, len(groups))
+        return (effects, bounds) if return_bound else effects
+
+    def _removal_effects(self, X, V, full, found, n_groups):
+        """(effects, bounds), each (n_samples, n_groups), from results with and without groups."""
+        effects = np.zeros((X.shape[0], n_groups))
+        error = np.full(n_groups, 2 * np.sqrt(max(full.gap * full.objective, 0.0)))
         for k, result in found.items():
             lost = decision(X, full.coef - result.coef, full.intercept - result.intercept)
             effects[:, k] = np.einsum("jk,jk->j", V, lost)
             error[k] = error[k] / 2 + np.sqrt(max(result.gap * result.objective, 0.0))
-        missed = sum(not result.converged for result in [full, *found.values()])
-        if missed:
-            warnings.warn(
-                f"{missed} of {1 + len(found)} solves did not reach a gap of {tol:.0e}: raise "
-                "max_iter or tol; return_bound=True says what the effects are good for",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return (effects, self._reach(X, V)[:, None] * error) if return_bound else effects
+        return effects, self._reach(X, V)[:, None] * error
 
     def _reach(self, X, V):
         """How far an error of norm 1 in W may move v.f(x)."""
         V = V - V.mean(axis=1, keepdims=True)
         return np.linalg.norm(V, axis=1) * np.sqrt(squared_norms(X, self._size**2))
+
+
+def warn_of_missed(results, tol):
+    """Tells how many solves of a `leave_one_out` stopped short."""
+    missed = sum(not result.converged for result in results)
+    if missed:
+        warnings.warn(
+            f"{missed} of {len(results)} solves did not reach a gap of {tol:.0e}: raise "
+            "max_iter or tol; return_bound=True says what the effects are good for",
+            ConvergenceWarning,
+            stacklevel=3,
+        )

@@ -10,7 +10,7 @@ from .._arrays.row_blocks import block_height, in_files
 KEPT, PIECE, FEWEST = 0.125, 2**17, 512
 
 
-class RowBlocks:
+class SelectedRows:
     """Some rows of X, with a constant feature of size bias if it is not 0, as float64 blocks.
 
     Or as blocks of another dtype, times a factor.
@@ -57,12 +57,12 @@ class RowBlocks:
     def take(self, some):
         """A subset of them."""
         kept = None if self.kept is None else self.kept[some]
-        return RowBlocks(self.X, self.bias, self.rows[some], kept)
+        return SelectedRows(self.X, self.bias, self.rows[some], kept)
 
     def in_float32(self, factor):
         """All of them in float32, times a factor."""
         kept = None if self.kept is None else (self.kept * factor).astype(np.float32)
-        return RowBlocks(self.X, self.bias, self.rows, kept, np.float32, factor)
+        return SelectedRows(self.X, self.bias, self.rows, kept, np.float32, factor)
 
     def join(self, other):
         """Both sets."""
@@ -71,7 +71,7 @@ class RowBlocks:
             stack = sp.vstack if sp.issparse(self.kept) else np.concatenate
             kept = stack([self.kept, other.kept])
             kept = sp.csr_array(kept) if sp.issparse(kept) else kept
-        return RowBlocks(self.X, self.bias, np.concatenate([self.rows, other.rows]), kept)
+        return SelectedRows(self.X, self.bias, np.concatenate([self.rows, other.rows]), kept)
 
     def scores(self, W, classes=None):
         """W x of each row, for all classes or the listed ones."""
