@@ -169,5 +169,5 @@ def bench_imagenet(benchmark, record, folder):
         name: np.polyfit(sizes, [one[name] for one in found], 1) @ [n, 1]
         for name in ("product_s", "reading_s", "cpu_s", "MB")
     }
-    record("like ImageNet", n=n, d=d, K=K, **line)
+    record("ImageNet, by the line through these", n=n, d=d, K=K, **line)
     benchmark.pedantic(lambda: None, rounds=1)
