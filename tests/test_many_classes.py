@@ -1,5 +1,7 @@
 """More classes than a row has lanes: blocks of rows, lists of classes, and threads that score."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import reference
@@ -155,3 +157,32 @@ def test_rows_times_classes_beyond_a_piece():
     rng = np.random.default_rng(0)
     data = Data(rng.normal(size=(12, 2048)), np.arange(12), 1000)
     check_result(data, 1e-4, data.solve(1e-4))
+
+
+def test_rows_are_not_settled_beyond_what_their_lists_are_good_for():
+    """A class off the list may come up to the top however much slack there is on it."""
+
+    def score(rows, slack, beyond, nearly):
+        slack[:], beyond[:] = 0.05, 0.3
+        return 0.0
+
+    def score_listed(rows, slack):
+        slack[:] = 10.0
+        return 0.0
+
+    search = SimpleNamespace(
+        rows=np.zeros(1, dtype=np.int32),
+        reach=np.ones(1),
+        worker=SimpleNamespace(score=score, score_listed=score_listed),
+        exact=None,
+        duals=SimpleNamespace(make_room=lambda *_: None),
+    )
+    screening = ListedScreening(search)
+    screening.score(search)
+    screening.moved([0], 0.1)
+    screening.score(search)
+    assert len(screening.open()) == 0
+    screening.moved([], 0.15)
+    assert len(screening.open()) == 0
+    screening.moved([], 0.1)
+    assert_array_equal(screening.open(), [0])
